@@ -1,0 +1,9 @@
+#![doc = include_str!("../README.md")]
+
+mod interface;
+mod memory;
+
+pub use interface::{
+    BackendReport, BackendState, Broker, BrokerError, Depth, Entry, EventReceiver, WorkerReport, WorkerState,
+};
+pub use memory::MemoryBroker;

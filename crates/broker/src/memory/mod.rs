@@ -1,0 +1,161 @@
+//! The broker of a gateway that is one process. Everything in it is gone when the process is; the database
+//! fills it again at start.
+
+mod events;
+mod lanes;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use gateway_core::event::JobEvent;
+use gateway_core::progress::Progress;
+use gateway_core::{JobId, Timestamp};
+use serde_json::Value;
+use tokio::sync::{Notify, broadcast};
+
+use crate::{Broker, BrokerError, Depth, Entry, EventReceiver, WorkerReport};
+use events::Events;
+use lanes::Lanes;
+
+/// Wishes to cancel that a busy worker may be behind; it also learns of them when it renews its leases.
+const CANCEL_BACKLOG: usize = 1_024;
+
+/// A broker in this process.
+#[derive(Debug)]
+pub struct MemoryBroker {
+    lanes: Mutex<Lanes>,
+    arrived: Notify,
+    cancels: broadcast::Sender<JobId>,
+    events: Mutex<Events>,
+    workers: Mutex<BTreeMap<String, WorkerReport>>,
+    catalog: Mutex<Option<Arc<Value>>>,
+}
+
+impl MemoryBroker {
+    /// An empty broker in which a job that waited `ageing` counts as one lane higher.
+    pub fn new(ageing: Duration) -> Self {
+        let ageing_ms = i64::try_from(ageing.as_millis()).unwrap_or(i64::MAX);
+        Self {
+            lanes: Mutex::new(Lanes::new(ageing_ms)),
+            arrived: Notify::new(),
+            cancels: broadcast::channel(CANCEL_BACKLOG).0,
+            events: Mutex::default(),
+            workers: Mutex::default(),
+            catalog: Mutex::default(),
+        }
+    }
+
+    fn take(&self, max: usize) -> (Vec<Entry>, Option<Timestamp>) {
+        let now = now();
+        let mut lanes = lock(&self.lanes);
+        let taken = std::iter::from_fn(|| lanes.pop(now)).take(max).collect();
+        (taken, lanes.next_due())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[async_trait]
+impl Broker for MemoryBroker {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    async fn enqueue(&self, entries: Vec<Entry>) -> Result<(), BrokerError> {
+        let now = now();
+        let mut lanes = lock(&self.lanes);
+        for entry in entries {
+            lanes.insert(entry, now);
+        }
+        drop(lanes);
+        self.arrived.notify_waiters();
+        Ok(())
+    }
+
+    async fn next(&self, max: usize) -> Result<Vec<Entry>, BrokerError> {
+        loop {
+            let mut arrived = std::pin::pin!(self.arrived.notified());
+            // Registered before looking, so that what arrives between the look and the wait wakes it.
+            arrived.as_mut().enable();
+            let (taken, due) = self.take(max.max(1));
+            if !taken.is_empty() {
+                return Ok(taken);
+            }
+            match due {
+                Some(due) => {
+                    let wait = u64::try_from(due.millis_since(now())).unwrap_or(0);
+                    let _ = tokio::time::timeout(Duration::from_millis(wait.max(1)), arrived).await;
+                }
+                None => arrived.await,
+            }
+        }
+    }
+
+    async fn forget(&self, job: JobId) -> Result<(), BrokerError> {
+        lock(&self.lanes).remove(job);
+        Ok(())
+    }
+
+    async fn depth(&self) -> Result<Depth, BrokerError> {
+        Ok(lock(&self.lanes).depth())
+    }
+
+    async fn position(&self, job: JobId) -> Result<Option<u64>, BrokerError> {
+        Ok(lock(&self.lanes).position(job, now()))
+    }
+
+    async fn signal_cancel(&self, job: JobId) -> Result<(), BrokerError> {
+        // No worker may be listening; then the renewal of the lease tells it.
+        let _ = self.cancels.send(job);
+        Ok(())
+    }
+
+    fn cancels(&self) -> broadcast::Receiver<JobId> {
+        self.cancels.subscribe()
+    }
+
+    fn publish(&self, job: JobId, event: JobEvent) {
+        lock(&self.events).publish(job, event);
+    }
+
+    fn watch(&self, job: JobId) -> EventReceiver {
+        lock(&self.events).watch(job)
+    }
+
+    async fn progress(&self, job: JobId) -> Option<Progress> {
+        lock(&self.events).progress(job)
+    }
+
+    async fn announce(&self, report: WorkerReport) {
+        lock(&self.workers).insert(report.id.clone(), report);
+        lock(&self.events).tidy();
+    }
+
+    async fn withdraw(&self, worker_id: &str) {
+        lock(&self.workers).remove(worker_id);
+    }
+
+    async fn workers(&self) -> Vec<WorkerReport> {
+        lock(&self.workers).values().cloned().collect()
+    }
+
+    async fn put_node_catalog(&self, object_info: Arc<Value>) {
+        *lock(&self.catalog) = Some(object_info);
+    }
+
+    async fn node_catalog(&self) -> Option<Arc<Value>> {
+        lock(&self.catalog).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;

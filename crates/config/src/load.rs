@@ -1,0 +1,245 @@
+//! Reads all variables, checks them together and builds [`Settings`]. Opens and creates nothing.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::parse::Reader;
+use crate::settings::{
+    ComfyBackend, ComfySettings, DatabaseSettings, Environment, HttpSettings, LimitSettings, LogFormat, LogSettings,
+    QueueSettings, Settings, StorageSettings, WorkerSettings,
+};
+use crate::source::{Overrides, Source};
+
+/// Why the configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The `.env` file can't be read.
+    #[error("{} can't be read: {reason}", path.display())]
+    EnvFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line.
+        reason: String,
+    },
+    /// One sentence a wrong variable.
+    #[error("the configuration is wrong:\n  - {}", faults.join("\n  - "))]
+    Invalid {
+        /// The sentences.
+        faults: Vec<String>,
+    },
+}
+
+/// Loads the settings from `env_file` (which need not exist), the environment and `overrides`.
+///
+/// # Errors
+/// [`ConfigError`] with every fault at once.
+pub fn load(env_file: &Path, overrides: &Overrides) -> Result<Settings, ConfigError> {
+    let source = Source::read(env_file, overrides)?;
+    let mut reader = Reader::new(&source);
+    let environment = environment(&mut reader);
+    let mut settings = Settings {
+        environment,
+        http: http(&mut reader),
+        comfyui: comfyui(&mut reader),
+        database: database(&mut reader),
+        storage: storage(&mut reader),
+        queue: queue(&mut reader),
+        worker: worker(&mut reader),
+        limits: LimitSettings {
+            max_image_size: reader.number("MAX_IMAGE_SIZE", 16, 65_536),
+            max_batch_size: reader.number("MAX_BATCH_SIZE", 1, 4_096),
+        },
+        log: log(&mut reader),
+        warnings: Vec::new(),
+    };
+    check_unused(&mut reader);
+    settings.warnings = warnings(&reader, &source.strangers, environment);
+    if environment == Environment::Production {
+        reader.faults.push(String::from(
+            "NODE_ENV/GATEWAY_ENV is production, but no credentials are asked for: this version serves anybody who \
+             reaches it, so it doesn't start in production. Use `development` on a private network",
+        ));
+    }
+    if reader.faults.is_empty() { Ok(settings) } else { Err(ConfigError::Invalid { faults: reader.faults }) }
+}
+
+fn environment(reader: &mut Reader<'_>) -> Environment {
+    let name = if reader.is_set("GATEWAY_ENV") { "GATEWAY_ENV" } else { "NODE_ENV" };
+    reader
+        .parse(name, "development, test or production", |text| match text {
+            "development" => Some(Environment::Development),
+            "test" => Some(Environment::Test),
+            "production" => Some(Environment::Production),
+            _ => None,
+        })
+        .unwrap_or(Environment::Development)
+}
+
+fn http(reader: &mut Reader<'_>) -> HttpSettings {
+    let host = reader
+        .parse("HOST", "an IP address or a host name", |text| {
+            url::Host::parse(text).or_else(|_| url::Host::parse(&format!("[{text}]"))).ok().map(|_| text.to_owned())
+        })
+        .unwrap_or_default();
+    HttpSettings {
+        host,
+        port: u16::try_from(reader.number("PORT", 0, 65_535)).unwrap_or(0),
+        max_json_bytes: 1 << 20,
+        max_workflow_bytes: 4 << 20,
+    }
+}
+
+fn comfyui(reader: &mut Reader<'_>) -> ComfySettings {
+    let allowed = "http:// or https:// URLs, comma-separated, with no query and no fragment";
+    let backends = reader
+        .parse("COMFYUI_URL", allowed, |text| text.split(',').map(backend).collect::<Option<Vec<_>>>())
+        .unwrap_or_default();
+    let headers = reader
+        .parse("COMFYUI_HEADERS", "`Name: value` pairs separated by `|`", |text| {
+            text.split('|').filter(|pair| !pair.trim().is_empty()).map(header).collect::<Option<Vec<_>>>()
+        })
+        .unwrap_or_default();
+    ComfySettings {
+        backends,
+        headers,
+        timeout: Duration::from_millis(reader.number("COMFYUI_TIMEOUT_MS", 1_000, 21_600_000)),
+        poll: Duration::from_millis(reader.number("COMFYUI_POLL_MS", 50, 60_000)),
+    }
+}
+
+fn backend(text: &str) -> Option<ComfyBackend> {
+    let url = Url::parse(text.trim()).ok()?;
+    let plain = matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none();
+    if !plain || url.host_str().is_none_or(str::is_empty) {
+        return None;
+    }
+    let mut shown = url.clone();
+    shown.set_username("").ok()?;
+    shown.set_password(None).ok()?;
+    Some(ComfyBackend {
+        url: SecretString::from(url.as_str()),
+        display_url: shown.as_str().trim_end_matches('/').to_owned(),
+    })
+}
+
+fn header(pair: &str) -> Option<(String, SecretString)> {
+    let (name, value) = pair.split_once(':')?;
+    let name = name.trim();
+    let token = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let printable = value.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b));
+    (token && printable).then(|| (name.to_owned(), SecretString::from(value.trim())))
+}
+
+fn database(reader: &mut Reader<'_>) -> DatabaseSettings {
+    let text = reader.text("DATABASE_URL");
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        reader.faults.push(String::from(
+            "DATABASE_URL asks for Postgres (value not shown: it may hold a password): this version stores in SQLite \
+             only; give a file such as ./data/gateway.db",
+        ));
+    } else if text.contains("://") && !text.starts_with("sqlite://") {
+        reader.fault("DATABASE_URL", "allowed: a file path, or sqlite:// and a file path");
+    }
+    let path = text.strip_prefix("sqlite://").or(text.strip_prefix("sqlite:")).unwrap_or(&text);
+    DatabaseSettings { path: PathBuf::from(path), readers: 4 }
+}
+
+fn storage(reader: &mut Reader<'_>) -> StorageSettings {
+    match reader.text("STORAGE_PROVIDER").as_str() {
+        "local" => {}
+        "s3" => reader.fault("STORAGE_PROVIDER", "this version stores on local disk only; allowed: local"),
+        _ => reader.fault("STORAGE_PROVIDER", "allowed: local or s3"),
+    }
+    StorageSettings {
+        root: PathBuf::from(reader.text("STORAGE_LOCAL_PATH")),
+        max_output_bytes: reader.number("MAX_OUTPUT_BYTES", 1, 1 << 50),
+    }
+}
+
+fn queue(reader: &mut Reader<'_>) -> QueueSettings {
+    QueueSettings {
+        max_depth: reader.number("QUEUE_MAX_DEPTH", 1, 100_000_000),
+        ageing: Duration::from_secs(reader.number("QUEUE_AGEING_SECONDS", 1, 86_400)),
+        max_attempts: i32::try_from(reader.number("JOB_MAX_ATTEMPTS", 1, 20)).unwrap_or(3),
+        backoff_scale: 1.0,
+    }
+}
+
+fn worker(reader: &mut Reader<'_>) -> WorkerSettings {
+    WorkerSettings {
+        concurrency: usize::try_from(reader.number("MAX_CONCURRENCY", 1, 256)).unwrap_or(1),
+        lease: Duration::from_secs(reader.number("WORKER_LEASE_SECONDS", 6, 3_600)),
+        grace: Duration::from_secs(reader.number("SHUTDOWN_GRACE_SECONDS", 0, 3_600)),
+    }
+}
+
+fn log(reader: &mut Reader<'_>) -> LogSettings {
+    let filter = reader
+        .parse("LOG_LEVEL", "trace, debug, info, warn, error, fatal or silent", |text| match text {
+            "trace" | "debug" | "info" | "warn" | "error" => Some(text.to_owned()),
+            "fatal" => Some(String::from("error")),
+            "silent" => Some(String::from("off")),
+            _ => None,
+        })
+        .unwrap_or_default();
+    let format = reader
+        .parse("LOG_FORMAT", "auto, text or json", |text| match text {
+            "auto" => Some(LogFormat::Auto),
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            _ => None,
+        })
+        .unwrap_or(LogFormat::Auto);
+    LogSettings { filter, format }
+}
+
+/// Variables of parts that this version does not have: checked all the same, and refused where ignoring them
+/// would leave the operator with less than was asked for.
+fn check_unused(reader: &mut Reader<'_>) {
+    for name in ["API_KEYS", "JWT_SECRET"] {
+        if reader.is_set(name) {
+            reader.fault(name, "this version doesn't check credentials, and won't run open when told to; unset it");
+        }
+    }
+    if reader.is_set("REDIS_URL") {
+        reader.fault("REDIS_URL", "this version queues in its own process only; unset it");
+    }
+    if reader.flag("PRIVACY_MODE") {
+        reader.fault("PRIVACY_MODE", "this version can't redact prompts; set it to false");
+    }
+    reader.flag("CACHE_ENABLED");
+    reader.number("CACHE_TTL_SECONDS", 1, 31_536_000);
+    reader.number("RATE_LIMIT_MAX", 1, 1_000_000_000);
+    reader.number("RATE_LIMIT_WINDOW_MS", 100, 86_400_000);
+    reader.parse("S3_ENDPOINT", "an http:// or https:// URL, or empty", |text| {
+        (text.is_empty() || Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))).then_some(())
+    });
+    reader.parse("CORS_ORIGINS", "* or origins such as https://app.example.com, comma-separated", |text| {
+        let origin = |text: &str| {
+            Url::parse(text.trim()).is_ok_and(|url| url.host().is_some() && matches!(url.path(), "/" | ""))
+        };
+        (text == "*" || text.split(',').all(origin)).then_some(())
+    });
+}
+
+fn warnings(reader: &Reader<'_>, strangers: &[String], environment: Environment) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if environment != Environment::Production {
+        warnings.push(String::from(
+            "no credentials are asked for: whoever reaches this port may use it; keep it on a private network",
+        ));
+    }
+    if reader.is_set("WEBHOOK_SECRET") {
+        warnings.push(String::from("WEBHOOK_SECRET is set, but this version sends no webhooks"));
+    }
+    if !strangers.is_empty() {
+        warnings.push(format!("unknown names in .env are ignored: {}", strangers.join(", ")));
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+use std::io::Write as _;
+
+use secrecy::ExposeSecret as _;
+
+use super::*;
+use crate::variables::VARIABLES;
+
+fn from_file(text: &str) -> Result<Settings, ConfigError> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    load(file.path(), &Overrides::default())
+}
+
+fn faults(text: &str) -> String {
+    from_file(text).unwrap_err().to_string()
+}
+
+#[test]
+fn the_defaults_are_those_of_the_table() {
+    let settings = load(Path::new("/nonexistent/.env"), &Overrides::default()).unwrap();
+    assert_eq!(settings.http.port, 3000);
+    assert_eq!(settings.http.host, "0.0.0.0");
+    assert_eq!(settings.comfyui.backends[0].display_url, "http://127.0.0.1:8188");
+    assert_eq!(settings.comfyui.timeout, Duration::from_secs(300));
+    assert_eq!(settings.database.path, Path::new("./data/gateway.db"));
+    assert_eq!(settings.storage.root, Path::new("./data/outputs"));
+    assert_eq!((settings.limits.max_image_size, settings.limits.max_batch_size), (2048, 4));
+    assert_eq!(settings.worker.concurrency, 1);
+    assert_eq!(settings.log.filter, "info");
+    assert_eq!(settings.environment, Environment::Development);
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_origin_and_what_is_allowed() {
+    for (line, parts) in [
+        ("PORT=abc", ["PORT is `abc`", "0 to 65535"]),
+        ("PORT=65536", ["PORT is `65536`", "0 to 65535"]),
+        ("COMFYUI_URL=ftp://x", ["COMFYUI_URL is `ftp://x`", "http:// or https://"]),
+        ("COMFYUI_TIMEOUT_MS=0", ["COMFYUI_TIMEOUT_MS is `0`", "1000 to 21600000"]),
+        ("MAX_CONCURRENCY=-1", ["MAX_CONCURRENCY is `-1`", "1 to 256"]),
+        ("STORAGE_PROVIDER=ftp", ["STORAGE_PROVIDER is `ftp`", "local or s3"]),
+        ("CACHE_ENABLED=maybe", ["CACHE_ENABLED is `maybe`", "true or false"]),
+        ("CACHE_TTL_SECONDS=x", ["CACHE_TTL_SECONDS is `x`", "1 to"]),
+        ("RATE_LIMIT_MAX=0", ["RATE_LIMIT_MAX is `0`", "1 to"]),
+        ("RATE_LIMIT_WINDOW_MS=1", ["RATE_LIMIT_WINDOW_MS is `1`", "100 to"]),
+        ("LOG_LEVEL=loud", ["LOG_LEVEL is `loud`", "trace, debug"]),
+        ("NODE_ENV=prod", ["NODE_ENV is `prod`", "production"]),
+        ("CORS_ORIGINS=nope", ["CORS_ORIGINS is `nope`", "https://app.example.com"]),
+        ("S3_ENDPOINT=nope", ["S3_ENDPOINT is `nope`", "http://"]),
+        ("DATABASE_URL=mysql://x", ["DATABASE_URL is `mysql://x`", "file path"]),
+        ("HOST=a b", ["HOST is `a b`", "IP address"]),
+    ] {
+        let text = faults(&line.replace("a b", "\"a b\""));
+        for part in parts {
+            assert!(text.contains(part), "{line}: {text}");
+        }
+    }
+}
+
+#[test]
+fn every_fault_is_told_at_once() {
+    let text = faults("PORT=x\nMAX_BATCH_SIZE=0\nLOG_LEVEL=loud\n");
+    for name in ["PORT", "MAX_BATCH_SIZE", "LOG_LEVEL"] {
+        assert!(text.contains(name), "{text}");
+    }
+}
+
+#[test]
+fn secrets_are_shown_nowhere() {
+    let text = faults("API_KEYS=hunter2:admin\nJWT_SECRET=hunter2\nREDIS_URL=redis://u:hunter2@h\nPORT=x");
+    assert!(text.contains("API_KEYS") && text.contains("REDIS_URL"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+    assert!(!faults("DATABASE_URL=postgres://u:hunter2@h/db").contains("hunter2"));
+    let settings =
+        from_file("COMFYUI_URL=http://u:hunter2@h:1/pre\nCOMFYUI_HEADERS=\"Authorization: Bearer hunter2\"").unwrap();
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    let backend = &settings.comfyui.backends[0];
+    assert_eq!(backend.display_url, "http://h:1/pre");
+    assert!(backend.url.expose_secret().contains("hunter2"));
+    assert_eq!(settings.comfyui.headers[0].0, "Authorization");
+}
+
+#[test]
+fn what_this_version_cannot_do_is_refused_and_not_ignored() {
+    for line in [
+        "API_KEYS=k:admin",
+        "JWT_SECRET=abc",
+        "REDIS_URL=redis://h",
+        "STORAGE_PROVIDER=s3",
+        "DATABASE_URL=postgres://h/db",
+        "PRIVACY_MODE=true",
+        "NODE_ENV=production",
+        "GATEWAY_ENV=production",
+    ] {
+        assert!(from_file(line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn the_command_line_wins_over_the_file_and_unknown_names_are_told() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"PORT=1\nCOMFY_URL=http://typo\n").unwrap();
+    let settings = load(file.path(), &Overrides::default().with("PORT", Some(2))).unwrap();
+    assert_eq!(settings.http.port, 2);
+    assert!(settings.warnings.iter().any(|w| w.contains("COMFY_URL")));
+}
+
+#[test]
+fn a_broken_env_file_is_named() {
+    let text = faults("PORT='3000\n");
+    assert!(text.contains("can't be read: line 1 is not NAME=value"), "{text}");
+    let text = faults("\nJWT_SECRET=hunter2 hunter2\n");
+    assert!(text.contains("line 2") && !text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn the_example_file_names_every_variable_with_its_default() {
+    let example = include_str!("../../../../.env.example");
+    for variable in VARIABLES {
+        let line = format!("{}={}", variable.name, variable.default);
+        assert!(
+            example.lines().any(|l| l.trim_start_matches("# ").trim_start_matches('#') == line),
+            ".env.example lacks `{line}`"
+        );
+    }
+}

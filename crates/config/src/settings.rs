@@ -1,0 +1,154 @@
+//! One struct a concern: what the parts of the gateway are built from. Parses nothing.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+/// Everything that is configured.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Development, test or production.
+    pub environment: Environment,
+    /// The HTTP server.
+    pub http: HttpSettings,
+    /// The ComfyUI servers.
+    pub comfyui: ComfySettings,
+    /// The database.
+    pub database: DatabaseSettings,
+    /// Where outputs lie.
+    pub storage: StorageSettings,
+    /// The queue.
+    pub queue: QueueSettings,
+    /// The worker.
+    pub worker: WorkerSettings,
+    /// What a job may ask for.
+    pub limits: LimitSettings,
+    /// Logging.
+    pub log: LogSettings,
+    /// Sentences that the operator should read once at start.
+    pub warnings: Vec<String>,
+}
+
+/// What kind of place this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// A developer's machine.
+    Development,
+    /// A test run.
+    Test,
+    /// Users depend on it: insecure settings stop the start, internals are not shown.
+    Production,
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// Address or host name to bind.
+    pub host: String,
+    /// Port to bind; 0 takes a free one.
+    pub port: u16,
+    /// Largest JSON body in bytes.
+    pub max_json_bytes: usize,
+    /// Largest body that registers a workflow, in bytes.
+    pub max_workflow_bytes: usize,
+}
+
+/// One ComfyUI server.
+#[derive(Clone)]
+pub struct ComfyBackend {
+    /// The URL as configured; may hold credentials.
+    pub url: SecretString,
+    /// The URL without credentials.
+    pub display_url: String,
+}
+
+impl std::fmt::Debug for ComfyBackend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.display_url)
+    }
+}
+
+/// The ComfyUI servers and how they are talked to.
+#[derive(Debug, Clone)]
+pub struct ComfySettings {
+    /// At least one.
+    pub backends: Vec<ComfyBackend>,
+    /// Extra headers for each request and socket.
+    pub headers: Vec<(String, SecretString)>,
+    /// Longest run of one job.
+    pub timeout: Duration,
+    /// How often open prompts are looked up.
+    pub poll: Duration,
+}
+
+/// The database.
+#[derive(Debug, Clone)]
+pub struct DatabaseSettings {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// Connections that read.
+    pub readers: u32,
+}
+
+/// Where outputs lie.
+#[derive(Debug, Clone)]
+pub struct StorageSettings {
+    /// The folder on local disk.
+    pub root: PathBuf,
+    /// Largest output in bytes.
+    pub max_output_bytes: u64,
+}
+
+/// The queue.
+#[derive(Debug, Clone)]
+pub struct QueueSettings {
+    /// Jobs that may wait.
+    pub max_depth: u64,
+    /// Waiting this long lifts a job by one priority.
+    pub ageing: Duration,
+    /// Attempts before a job fails.
+    pub max_attempts: i32,
+    /// Multiplies the waits between attempts; 1.0 outside tests.
+    pub backoff_scale: f64,
+}
+
+/// The worker.
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// Prompts that one ComfyUI is given to run; one more waits there.
+    pub concurrency: usize,
+    /// How long a claim holds without renewal.
+    pub lease: Duration,
+    /// How long running jobs may go on after a stop was asked for.
+    pub grace: Duration,
+}
+
+/// What a job may ask for.
+#[derive(Debug, Clone)]
+pub struct LimitSettings {
+    /// Largest width or height.
+    pub max_image_size: u64,
+    /// Largest batch.
+    pub max_batch_size: u64,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    Auto,
+    /// Text.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Logging.
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// A filter such as `info`.
+    pub filter: String,
+    /// How lines look.
+    pub format: LogFormat,
+}

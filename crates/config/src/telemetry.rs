@@ -1,0 +1,27 @@
+//! Sets up logging: to standard error, text on a terminal, else one JSON object a line.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::settings::{LogFormat, LogSettings};
+
+/// Installs the process-wide subscriber. A second call changes nothing.
+pub fn init(settings: &LogSettings) {
+    let terminal = std::io::stderr().is_terminal();
+    let json = match settings.format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&settings.filter)).with_writer(std::io::stderr);
+    let installed = if json {
+        builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+    } else {
+        builder.with_ansi(terminal).with_target(false).try_init()
+    };
+    if installed.is_err() {
+        tracing::debug!("logging was set up before");
+    }
+}

@@ -1,0 +1,68 @@
+//! The table of variables: the reference for `.env.example` and the configuration page. Parses nothing.
+
+/// One variable of the environment or of `.env`.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// Its default, as it would be written; empty for "not set".
+    pub default: &'static str,
+    /// What it is for, in one line.
+    pub purpose: &'static str,
+    /// Whether its value must never be shown.
+    pub secret: bool,
+}
+
+const fn plain(name: &'static str, default: &'static str, purpose: &'static str) -> Variable {
+    Variable { name, default, purpose, secret: false }
+}
+
+const fn secret(name: &'static str, purpose: &'static str) -> Variable {
+    Variable { name, default: "", purpose, secret: true }
+}
+
+/// Every variable that is read.
+pub const VARIABLES: &[Variable] = &[
+    plain("PORT", "3000", "API server port; 0 takes a free one"),
+    plain("HOST", "0.0.0.0", "API bind address"),
+    plain(
+        "COMFYUI_URL",
+        "http://127.0.0.1:8188",
+        "ComfyUI server URL; may hold a path prefix and user:password; several, comma-separated",
+    ),
+    plain("COMFYUI_TIMEOUT_MS", "300000", "Longest run of one job in ComfyUI, 1000–21600000"),
+    secret("COMFYUI_HEADERS", "Extra headers for ComfyUI behind a proxy: `Name: value`, separated by `|`"),
+    plain("COMFYUI_POLL_MS", "1000", "How often open prompts are looked up over HTTP, 50–60000"),
+    secret("API_KEYS", "Comma-separated API keys (key:role)"),
+    secret("JWT_SECRET", "JWT signing secret (empty = JWT disabled)"),
+    secret("REDIS_URL", "Redis URL (empty = in-process queue)"),
+    plain("DATABASE_URL", "./data/gateway.db", "SQLite path or Postgres URL"),
+    plain("STORAGE_PROVIDER", "local", "local or s3"),
+    plain("STORAGE_LOCAL_PATH", "./data/outputs", "Local output directory"),
+    plain("S3_ENDPOINT", "", "S3/MinIO endpoint"),
+    plain("S3_BUCKET", "", "S3 bucket name"),
+    secret("S3_ACCESS_KEY", "S3 access key"),
+    secret("S3_SECRET_KEY", "S3 secret key"),
+    plain("S3_REGION", "us-east-1", "S3 region"),
+    secret("WEBHOOK_SECRET", "HMAC signing secret for webhooks"),
+    plain("WEBHOOK_ALLOWED_DOMAINS", "*", "Comma-separated allowed callback domains"),
+    plain("MAX_CONCURRENCY", "1", "Parallel jobs per GPU, 1–256"),
+    plain("MAX_IMAGE_SIZE", "2048", "Maximum dimension (width or height), 16–65536"),
+    plain("MAX_BATCH_SIZE", "4", "Maximum batch size, 1–4096"),
+    plain("CACHE_ENABLED", "true", "Enable result caching"),
+    plain("CACHE_TTL_SECONDS", "86400", "Cache TTL (24h)"),
+    plain("RATE_LIMIT_MAX", "100", "Requests per window"),
+    plain("RATE_LIMIT_WINDOW_MS", "60000", "Rate limit window (1min)"),
+    plain("LOG_LEVEL", "info", "trace, debug, info, warn, error, fatal or silent"),
+    plain("LOG_FORMAT", "auto", "auto (text on a terminal, else json), text or json"),
+    plain("PRIVACY_MODE", "false", "Redact prompts from logs"),
+    plain("CORS_ORIGINS", "*", "Allowed CORS origins"),
+    plain("NODE_ENV", "development", "development, test or production"),
+    plain("GATEWAY_ENV", "", "The same under the gateway's own name; wins over NODE_ENV"),
+    plain("QUEUE_MAX_DEPTH", "10000", "Jobs that may wait before POST /jobs answers 429"),
+    plain("QUEUE_AGEING_SECONDS", "600", "A job that waited this long counts as one priority higher"),
+    plain("JOB_MAX_ATTEMPTS", "3", "How often a job is run before it fails, 1–20"),
+    plain("WORKER_LEASE_SECONDS", "60", "How long a claim holds without renewal, 6–3600"),
+    plain("SHUTDOWN_GRACE_SECONDS", "30", "How long running jobs may go on after SIGTERM, 0–3600"),
+    plain("MAX_OUTPUT_BYTES", "2147483648", "Largest output file that is stored"),
+];

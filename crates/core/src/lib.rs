@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+
+pub mod cursor;
+pub mod error_code;
+pub mod event;
+pub mod fault;
+pub mod ids;
+pub mod job;
+pub mod output;
+pub mod owner;
+pub mod progress;
+pub mod retry;
+pub mod timestamp;
+pub mod workflow;
+
+pub use cursor::CursorKey;
+pub use error_code::ErrorCode;
+pub use fault::Fault;
+pub use ids::{IdError, JobId};
+pub use job::{JobError, JobStatus, NodeRef, Priority};
+pub use output::OutputKind;
+pub use owner::{Caller, Owner, Role, Scope};
+pub use timestamp::Timestamp;

@@ -1,0 +1,29 @@
+//! When a failed attempt is tried again. Pure: randomness comes in as a number.
+
+/// Backoff after the 1st, 2nd, 3rd … failed attempt, in milliseconds.
+const BACKOFF_MS: [i64; 5] = [5_000, 30_000, 120_000, 600_000, 1_800_000];
+
+/// Milliseconds to wait after `attempts` attempts have failed, spread by ±20 %.
+///
+/// `scale` multiplies the schedule (1.0 in production); `jitter` is a random number in `0.0..1.0`.
+pub fn backoff_ms(attempts: i32, scale: f64, jitter: f64) -> i64 {
+    let index = usize::try_from(attempts.max(1) - 1).unwrap_or(0);
+    let base = BACKOFF_MS.get(index).or(BACKOFF_MS.last()).copied().unwrap_or(5_000);
+    let spread = 0.8 + 0.4 * jitter.clamp(0.0, 1.0);
+    (base as f64 * scale.max(0.0) * spread).round() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_grows_and_stays_within_a_fifth_of_its_plan() {
+        for (attempts, plan) in [(0, 5_000), (1, 5_000), (2, 30_000), (3, 120_000), (99, 1_800_000)] {
+            assert_eq!(backoff_ms(attempts, 1.0, 0.5), plan);
+            assert_eq!(backoff_ms(attempts, 1.0, 0.0), plan * 8 / 10);
+            assert_eq!(backoff_ms(attempts, 1.0, 1.0), plan * 12 / 10);
+        }
+        assert_eq!(backoff_ms(1, 0.0, 0.5), 0);
+    }
+}

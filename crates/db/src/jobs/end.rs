@@ -1,0 +1,156 @@
+//! How jobs end: settled by their worker, canceled by their owner, deleted.
+
+use diesel::prelude::*;
+use gateway_core::event::LogLine;
+use gateway_core::output::storage_prefix;
+use gateway_core::{JobError, JobId, JobStatus, Scope};
+
+use crate::jobs::claim::{append_logs, discard, held};
+use crate::jobs::{Lease, Output};
+use crate::rows::{JobRow, OutputRow};
+use crate::schema::{jobs, outputs};
+use crate::{Database, DbError};
+
+/// How a job ended.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// Succeeded, failed or canceled.
+    pub status: JobStatus,
+    /// Why it failed.
+    pub error: Option<JobError>,
+    /// What it made, in order.
+    pub outputs: Vec<Output>,
+    /// How long collecting them took.
+    pub store_ms: Option<i64>,
+    /// What to add to the job's log.
+    pub logs: Vec<LogLine>,
+}
+
+/// What became of a wish to cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelOutcome {
+    /// No such job for this caller.
+    NotFound,
+    /// It was queued and is canceled.
+    Canceled,
+    /// It runs; its worker has been asked.
+    Requested,
+    /// It had ended like this.
+    Ended(JobStatus),
+}
+
+/// What became of a wish to delete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeleteOutcome {
+    /// No such job for this caller.
+    NotFound,
+    /// It has not ended.
+    NotEnded(JobStatus),
+    /// Gone; its files follow.
+    Deleted,
+}
+
+impl Database {
+    /// Settles a claimed job: final state, outputs and log in one transaction. `false` where the claim was
+    /// lost and nothing changed.
+    ///
+    /// # Errors
+    /// [`DbError`] where nothing was written.
+    pub async fn settle_job(&self, lease: Lease, settlement: Settlement) -> Result<bool, DbError> {
+        let now = self.now();
+        let error = settlement.error.as_ref().and_then(|error| serde_json::to_string(error).ok());
+        self.write(move |connection| {
+            let changed = diesel::update(held(lease))
+                .set((
+                    jobs::status.eq(settlement.status.as_str()),
+                    jobs::error.eq(error),
+                    jobs::finished_at.eq(now.as_millis()),
+                    jobs::store_ms.eq(settlement.store_ms),
+                    jobs::lease_until.eq(None::<i64>),
+                ))
+                .execute(connection)?;
+            if changed == 0 {
+                return Ok(false);
+            }
+            let rows: Vec<OutputRow> = (1..)
+                .zip(&settlement.outputs)
+                .map(|(position, output)| OutputRow::of(lease.job, position, output))
+                .collect();
+            diesel::insert_into(outputs::table).values(&rows).execute(connection)?;
+            let keep = if rows.is_empty() { None } else { Some(lease.epoch) };
+            for epoch in (1..=lease.epoch).filter(|epoch| Some(*epoch) != keep) {
+                discard(connection, &storage_prefix(lease.job, epoch), now)?;
+            }
+            append_logs(connection, lease.job, &settlement.logs)?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Cancels a queued job at once; notes the wish for a running one.
+    ///
+    /// # Errors
+    /// [`DbError`] where nothing was written.
+    pub async fn cancel_job(&self, id: JobId, scope: Scope) -> Result<CancelOutcome, DbError> {
+        let now = self.now();
+        self.write(move |connection| {
+            let Some(job) = scoped(connection, id, &scope)? else {
+                return Ok(CancelOutcome::NotFound);
+            };
+            let row = jobs::table.find(&job.id);
+            match job.status.parse() {
+                Ok(JobStatus::Queued) if job.prompt_id.is_none() => {
+                    diesel::update(row)
+                        .set((
+                            jobs::status.eq(JobStatus::Canceled.as_str()),
+                            jobs::finished_at.eq(now.as_millis()),
+                            jobs::cancel_requested.eq(true),
+                        ))
+                        .execute(connection)?;
+                    Ok(CancelOutcome::Canceled)
+                }
+                // A queued job with a prompt id may still run in ComfyUI: whoever claims it next stops it there.
+                Ok(JobStatus::Queued | JobStatus::Running) => {
+                    diesel::update(row)
+                        .set((jobs::cancel_requested.eq(true), jobs::not_before.eq(None::<i64>)))
+                        .execute(connection)?;
+                    Ok(CancelOutcome::Requested)
+                }
+                Ok(ended) => Ok(CancelOutcome::Ended(ended)),
+                Err(()) => Err(DbError::Corrupt { row: format!("jobs/{id}"), reason: String::from("status") }),
+            }
+        })
+        .await
+    }
+
+    /// Deletes an ended job with its outputs' records and logs; its files are marked for removal.
+    ///
+    /// # Errors
+    /// [`DbError`] where nothing was deleted.
+    pub async fn delete_job(&self, id: JobId, scope: Scope) -> Result<DeleteOutcome, DbError> {
+        let now = self.now();
+        self.write(move |connection| {
+            let Some(job) = scoped(connection, id, &scope)? else {
+                return Ok(DeleteOutcome::NotFound);
+            };
+            let job = job.into_job()?;
+            if !job.status.is_ended() {
+                return Ok(DeleteOutcome::NotEnded(job.status));
+            }
+            for epoch in 1..=job.epoch {
+                discard(connection, &storage_prefix(id, epoch), now)?;
+            }
+            diesel::delete(jobs::table.find(id.to_string())).execute(connection)?;
+            Ok(DeleteOutcome::Deleted)
+        })
+        .await
+    }
+}
+
+fn scoped(connection: &mut diesel::SqliteConnection, id: JobId, scope: &Scope) -> QueryResult<Option<JobRow>> {
+    let mut query = jobs::table.select(JobRow::as_select()).filter(jobs::id.eq(id.to_string())).into_boxed();
+    if let Scope::Owner(owner) = scope {
+        query = query.filter(jobs::owner.eq(owner.as_str()));
+    }
+    query.first(connection).optional()
+}

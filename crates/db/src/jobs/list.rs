@@ -1,0 +1,185 @@
+//! Reading jobs: one, a page, its outputs and logs, figures over all.
+
+use std::collections::BTreeMap;
+
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+use gateway_core::event::LogLine;
+use gateway_core::{JobId, JobStatus, Owner, Priority, Scope, Timestamp};
+
+use crate::jobs::{Job, Output};
+use crate::rows::{JobRow, LogRow, OutputRow};
+use crate::schema::{job_logs, jobs, outputs};
+use crate::{Database, DbError};
+
+/// How many of the latest runs the figures on time are taken from.
+const RECENT_RUNS: i64 = 1000;
+
+/// Which jobs a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// In this state.
+    pub status: Option<JobStatus>,
+    /// Of this workflow.
+    pub workflow_id: Option<String>,
+    /// Of this owner (beside the caller's scope).
+    pub owner: Option<Owner>,
+    /// Accepted at this time or later.
+    pub after: Option<Timestamp>,
+    /// Accepted before this time.
+    pub before: Option<Timestamp>,
+    /// With this request id.
+    pub request_id: Option<String>,
+}
+
+/// Figures over all jobs.
+#[derive(Debug, Clone, Default)]
+pub struct Stats {
+    /// Jobs in each state.
+    pub by_status: BTreeMap<&'static str, i64>,
+    /// Waiting jobs in each lane.
+    pub queued_by_priority: BTreeMap<&'static str, i64>,
+    /// When the job that waits longest was accepted.
+    pub oldest_queued: Option<Timestamp>,
+    /// Mean time of the latest runs, claim to end.
+    pub average_run_ms: Option<i64>,
+    /// 95 of 100 of the latest runs took at most this.
+    pub p95_run_ms: Option<i64>,
+}
+
+impl Database {
+    /// The job `id`, where it is there and in `scope`.
+    ///
+    /// # Errors
+    /// [`DbError`] where it could not be read.
+    pub async fn find_job(&self, id: JobId, scope: Scope) -> Result<Option<Job>, DbError> {
+        self.read_row(move |connection| {
+            let mut query = jobs::table.select(JobRow::as_select()).filter(jobs::id.eq(id.to_string())).into_boxed();
+            if let Scope::Owner(owner) = scope {
+                query = query.filter(jobs::owner.eq(owner.as_str().to_owned()));
+            }
+            query.first(connection).optional()?.map(JobRow::into_job).transpose()
+        })
+        .await
+    }
+
+    /// A page of at most `limit` jobs, newest first, after `cursor`. Its cost does not grow with the page.
+    ///
+    /// # Errors
+    /// [`DbError`] where it could not be read.
+    pub async fn list_jobs(
+        &self,
+        scope: Scope,
+        filter: Filter,
+        cursor: Option<JobId>,
+        limit: i64,
+    ) -> Result<Vec<Job>, DbError> {
+        self.read(move |connection| {
+            let mut query = jobs::table.select(JobRow::as_select()).order(jobs::id.desc()).limit(limit).into_boxed();
+            if let Scope::Owner(owner) = scope {
+                query = query.filter(jobs::owner.eq(owner.as_str().to_owned()));
+            }
+            if let Some(owner) = filter.owner {
+                query = query.filter(jobs::owner.eq(owner.as_str().to_owned()));
+            }
+            if let Some(status) = filter.status {
+                query = query.filter(jobs::status.eq(status.as_str()));
+            }
+            if let Some(workflow_id) = filter.workflow_id {
+                query = query.filter(jobs::workflow_id.eq(workflow_id));
+            }
+            if let Some(request_id) = filter.request_id {
+                query = query.filter(jobs::request_id.eq(request_id));
+            }
+            if let Some(after) = filter.after {
+                query = query.filter(jobs::id.ge(JobId::floor(after).to_string()));
+            }
+            if let Some(before) = filter.before {
+                query = query.filter(jobs::id.lt(JobId::floor(before).to_string()));
+            }
+            if let Some(cursor) = cursor {
+                query = query.filter(jobs::id.lt(cursor.to_string()));
+            }
+            query.load(connection)?.into_iter().map(JobRow::into_job).collect()
+        })
+        .await
+    }
+
+    /// The outputs of a job, in order.
+    ///
+    /// # Errors
+    /// [`DbError`] where they could not be read.
+    pub async fn outputs_of(&self, id: JobId) -> Result<Vec<Output>, DbError> {
+        self.read_row(move |connection| {
+            let rows = outputs::table
+                .filter(outputs::job_id.eq(id.to_string()))
+                .order(outputs::position)
+                .select(OutputRow::as_select())
+                .load(connection)?;
+            Ok(rows.into_iter().map(OutputRow::into_output).collect())
+        })
+        .await
+    }
+
+    /// The log of a job, in order.
+    ///
+    /// # Errors
+    /// [`DbError`] where it could not be read.
+    pub async fn logs_of(&self, id: JobId) -> Result<Vec<LogLine>, DbError> {
+        self.read(move |connection| {
+            let rows = job_logs::table
+                .filter(job_logs::job_id.eq(id.to_string()))
+                .order(job_logs::seq)
+                .select(LogRow::as_select())
+                .load(connection)?;
+            Ok(rows.into_iter().map(LogRow::into_line).collect())
+        })
+        .await
+    }
+
+    /// Figures over all jobs.
+    ///
+    /// # Errors
+    /// [`DbError`] where they could not be read.
+    pub async fn job_stats(&self) -> Result<Stats, DbError> {
+        self.read(stats).await
+    }
+}
+
+fn stats(connection: &mut SqliteConnection) -> Result<Stats, DbError> {
+    let mut stats = Stats::default();
+    for status in JobStatus::ALL {
+        let count = jobs::table.filter(jobs::status.eq(status.as_str())).count().get_result(connection)?;
+        stats.by_status.insert(status.as_str(), count);
+    }
+    let queued = JobStatus::Queued.as_str();
+    for lane in Priority::LANES {
+        let count = jobs::table
+            .filter(jobs::status.eq(queued))
+            .filter(jobs::priority.eq(lane.level()))
+            .count()
+            .get_result(connection)?;
+        stats.queued_by_priority.insert(lane.as_str(), count);
+    }
+    stats.oldest_queued = jobs::table
+        .filter(jobs::status.eq(queued))
+        .order(jobs::id)
+        .select(jobs::created_at)
+        .first::<i64>(connection)
+        .optional()?
+        .map(Timestamp::from_millis);
+    let spans: Vec<(Option<i64>, Option<i64>)> = jobs::table
+        .filter(jobs::status.eq(JobStatus::Succeeded.as_str()))
+        .filter(jobs::finished_at.is_not_null())
+        .order(jobs::finished_at.desc())
+        .limit(RECENT_RUNS)
+        .select((jobs::started_at, jobs::finished_at))
+        .load(connection)?;
+    let mut runs: Vec<i64> = spans.into_iter().filter_map(|(start, end)| Some(end? - start?)).collect();
+    runs.sort_unstable();
+    if let Ok(count @ 1..) = i64::try_from(runs.len()) {
+        stats.average_run_ms = Some(runs.iter().sum::<i64>() / count);
+        stats.p95_run_ms = runs.get((runs.len() * 95).div_ceil(100).saturating_sub(1)).copied();
+    }
+    Ok(stats)
+}

@@ -1,0 +1,174 @@
+//! What the sweeps read and mend. Each write repeats the condition that the row was found by, so sweeps of
+//! several processes may run at once.
+
+use diesel::prelude::*;
+use gateway_core::event::{LogLevel, LogLine};
+use gateway_core::{ErrorCode, JobError, JobId, JobStatus, Owner, Priority, Timestamp};
+
+use crate::jobs::claim::append_logs;
+use crate::rows::JobRow;
+use crate::schema::{jobs, trash};
+use crate::{Database, DbError};
+
+/// What the queue needs to know of a waiting job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedJob {
+    /// The job.
+    pub id: JobId,
+    /// Its lane.
+    pub priority: Priority,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Since when it waits.
+    pub since: Timestamp,
+    /// Not to be run earlier.
+    pub not_before: Option<Timestamp>,
+}
+
+impl QueuedJob {
+    fn of(row: (String, i32, String, i64, Option<i64>)) -> Option<Self> {
+        let (id, priority, owner, since, not_before) = row;
+        Some(Self {
+            id: id.parse().ok()?,
+            priority: Priority::of_level(priority),
+            owner: Owner::new(owner),
+            since: Timestamp::from_millis(since),
+            not_before: not_before.map(Timestamp::from_millis),
+        })
+    }
+}
+
+impl Database {
+    /// Waiting jobs in order of their ids, after `after`, `limit` at most: to fill an empty queue.
+    ///
+    /// # Errors
+    /// [`DbError`] where they could not be read.
+    pub async fn queued_jobs(&self, after: Option<JobId>, limit: i64) -> Result<Vec<QueuedJob>, DbError> {
+        self.read(move |connection| {
+            let after = after.map(|id| id.to_string()).unwrap_or_default();
+            let rows = jobs::table
+                .filter(jobs::status.eq(JobStatus::Queued.as_str()))
+                .filter(jobs::id.gt(after))
+                .order(jobs::id)
+                .limit(limit)
+                .select((jobs::id, jobs::priority, jobs::owner, jobs::created_at, jobs::not_before))
+                .load(connection)?;
+            Ok(rows.into_iter().filter_map(QueuedJob::of).collect())
+        })
+        .await
+    }
+
+    /// Waiting jobs accepted before `before` that the queue was never told of.
+    ///
+    /// # Errors
+    /// [`DbError`] where they could not be read.
+    pub async fn undispatched_jobs(&self, before: Timestamp, limit: i64) -> Result<Vec<QueuedJob>, DbError> {
+        self.read(move |connection| {
+            let rows = jobs::table
+                .filter(jobs::status.eq(JobStatus::Queued.as_str()))
+                .filter(jobs::dispatched_at.is_null())
+                .filter(jobs::created_at.lt(before.as_millis()))
+                .order(jobs::created_at)
+                .limit(limit)
+                .select((jobs::id, jobs::priority, jobs::owner, jobs::created_at, jobs::not_before))
+                .load(connection)?;
+            Ok(rows.into_iter().filter_map(QueuedJob::of).collect())
+        })
+        .await
+    }
+
+    /// Returns jobs to the queue whose claim ran out before `expired_at`, at most `limit`. A job whose
+    /// workers died `max_crashes` times fails instead: it may be what kills them.
+    ///
+    /// # Errors
+    /// [`DbError`] where nothing was changed.
+    pub async fn recover_jobs(
+        &self,
+        expired_at: Timestamp,
+        max_crashes: i32,
+        limit: i64,
+    ) -> Result<Vec<JobId>, DbError> {
+        let now = self.now();
+        self.write(move |connection| {
+            let rows: Vec<JobRow> = jobs::table
+                .filter(jobs::status.eq(JobStatus::Running.as_str()))
+                .filter(jobs::lease_until.lt(expired_at.as_millis()))
+                .order(jobs::lease_until)
+                .limit(limit)
+                .select(JobRow::as_select())
+                .load(connection)?;
+            rows.into_iter().map(|row| recover(connection, &row, max_crashes, now)).collect()
+        })
+        .await
+    }
+
+    /// Folders of the storage that may be removed.
+    ///
+    /// # Errors
+    /// [`DbError`] where they could not be read.
+    pub async fn trash(&self, limit: i64) -> Result<Vec<String>, DbError> {
+        self.read(move |connection| {
+            Ok(trash::table.order(trash::created_at).limit(limit).select(trash::prefix).load(connection)?)
+        })
+        .await
+    }
+
+    /// Notes that these folders are gone.
+    ///
+    /// # Errors
+    /// [`DbError`] where that could not be written; they will be removed once more.
+    pub async fn forget_trash(&self, prefixes: Vec<String>) -> Result<(), DbError> {
+        self.write(move |connection| {
+            diesel::delete(trash::table.filter(trash::prefix.eq_any(prefixes))).execute(connection)?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn recover(
+    connection: &mut SqliteConnection,
+    row: &JobRow,
+    max_crashes: i32,
+    now: Timestamp,
+) -> Result<JobId, DbError> {
+    let id: JobId = row
+        .id
+        .parse()
+        .map_err(|_error| DbError::Corrupt { row: format!("jobs/{}", row.id), reason: String::from("id") })?;
+    let same_claim = jobs::table
+        .find(&row.id)
+        .filter(jobs::status.eq(JobStatus::Running.as_str()))
+        .filter(jobs::epoch.eq(row.epoch));
+    let crashes = row.crashes + 1;
+    let lost = crashes >= max_crashes;
+    let line =
+        |level, message: String| LogLine { time: now, level, event: String::from("worker_lost"), message, node: None };
+    let line = if lost {
+        let error = JobError::new(ErrorCode::WorkerLost, format!("its worker was lost {crashes} times"))
+            .recommend("look at the worker's log: this job may be what ends it; then retry the job");
+        diesel::update(same_claim)
+            .set((
+                jobs::status.eq(JobStatus::Failed.as_str()),
+                jobs::crashes.eq(crashes),
+                jobs::finished_at.eq(now.as_millis()),
+                jobs::lease_until.eq(None::<i64>),
+                jobs::error.eq(serde_json::to_string(&error).ok()),
+            ))
+            .execute(connection)?;
+        line(LogLevel::Error, format!("its worker was lost {crashes} times: it is not tried again"))
+    } else {
+        diesel::update(same_claim)
+            .set((
+                jobs::status.eq(JobStatus::Queued.as_str()),
+                jobs::crashes.eq(crashes),
+                jobs::worker_id.eq(None::<String>),
+                jobs::lease_until.eq(None::<i64>),
+                jobs::dispatched_at.eq(None::<i64>),
+            ))
+            .execute(connection)?;
+        line(LogLevel::Warn, String::from("its worker was lost; the job is queued again"))
+    };
+    append_logs(connection, id, &[line])?;
+    Ok(id)
+}
