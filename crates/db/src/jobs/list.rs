@@ -121,6 +121,32 @@ impl Database {
         .await
     }
 
+    /// The outputs of several jobs, each in order.
+    ///
+    /// # Errors
+    /// [`DbError`] where they could not be read.
+    pub async fn outputs_of_many(&self, ids: Vec<JobId>) -> Result<BTreeMap<JobId, Vec<Output>>, DbError> {
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        self.read(move |connection| {
+            let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
+            let rows: Vec<(String, OutputRow)> = outputs::table
+                .filter(outputs::job_id.eq_any(texts))
+                .order((outputs::job_id, outputs::position))
+                .select((outputs::job_id, OutputRow::as_select()))
+                .load(connection)?;
+            let mut found: BTreeMap<JobId, Vec<Output>> = BTreeMap::new();
+            for (id, row) in rows {
+                if let Ok(id) = id.parse() {
+                    found.entry(id).or_default().push(row.into_output());
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
     /// The log of a job, in order.
     ///
     /// # Errors

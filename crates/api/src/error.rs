@@ -1,0 +1,142 @@
+//! The one error of this crate, and how the errors of the stores become it. What a client can't mend is
+//! logged here with its cause and answered without.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, ResponseError};
+use gateway_broker::BrokerError;
+use gateway_core::{ErrorCode, Fault};
+use gateway_db::DbError;
+use gateway_storage::StorageError;
+
+/// Why a request is not answered with what it asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiError {
+    pub(crate) code: ErrorCode,
+    /// Differs from the code's own status only where HTTP demands it (408).
+    pub(crate) status: u16,
+    pub(crate) detail: String,
+    pub(crate) recommendation: Option<String>,
+    pub(crate) faults: Vec<Fault>,
+    /// Seconds for the `Retry-After` header.
+    pub(crate) retry_after: Option<u32>,
+    /// A further header that this answer must have, such as `Allow`.
+    pub(crate) header: Option<(&'static str, String)>,
+}
+
+impl ApiError {
+    pub(crate) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            status: code.status(),
+            detail: detail.into(),
+            recommendation: None,
+            faults: Vec::new(),
+            retry_after: None,
+            header: None,
+        }
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(ErrorCode::BadRequest, detail)
+    }
+
+    /// Wrong inputs: names each fault.
+    pub(crate) fn invalid(faults: Vec<Fault>) -> Self {
+        let detail = match faults.as_slice() {
+            [one] => format!("{}: {}", one.path, one.message),
+            many => format!("{} faults; `errors` names each", many.len()),
+        };
+        Self { faults, ..Self::new(ErrorCode::ValidationError, detail) }
+    }
+
+    /// One wrong input.
+    pub(crate) fn fault(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::invalid(vec![Fault::new(path, message)])
+    }
+
+    /// The same answer whether the job is unknown or another owner's.
+    pub(crate) fn job_not_found() -> Self {
+        Self::new(ErrorCode::JobNotFound, "there is no such job")
+    }
+
+    pub(crate) fn output_not_found() -> Self {
+        Self::new(ErrorCode::OutputNotFound, "there is no such output")
+    }
+
+    pub(crate) fn workflow_not_found() -> Self {
+        Self::new(ErrorCode::WorkflowNotFound, "there is no such workflow")
+            .recommend("GET /workflows lists those that are registered")
+    }
+
+    #[must_use]
+    pub(crate) fn recommend(mut self, text: impl Into<String>) -> Self {
+        self.recommendation = Some(text.into());
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.header = Some((name, value.into()));
+        self
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// Bare: the body is written where the correlation id is known.
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::new(self.status_code())
+    }
+}
+
+impl From<DbError> for ApiError {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::Duplicate => Self::new(ErrorCode::Conflict, "it exists already"),
+            DbError::Corrupt { .. } => {
+                tracing::error!(%error, "a row of the database can't be read");
+                Self::new(ErrorCode::Internal, "the gateway failed; its log says why, under this correlation id")
+            }
+            other => {
+                tracing::error!(error = %other, "the database failed");
+                Self::new(ErrorCode::DatabaseUnavailable, "the database is not available at the moment").retry_after(2)
+            }
+        }
+    }
+}
+
+impl From<BrokerError> for ApiError {
+    fn from(error: BrokerError) -> Self {
+        tracing::error!(%error, "the queue failed");
+        Self::new(ErrorCode::QueueUnavailable, "the queue is not available at the moment").retry_after(2)
+    }
+}
+
+impl From<StorageError> for ApiError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::NotFound { .. } | StorageError::BadKey => Self::output_not_found(),
+            other => {
+                tracing::error!(error = &other as &dyn std::error::Error, "the storage failed");
+                Self::new(ErrorCode::StorageError, "the output can't be read at the moment").retry_after(5)
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Accepting a job: the row first, then the hint to the queue. A caller that goes away in between does not
+//! stop it, and a process that dies in between is made good by the sweep.
+
+use std::time::Duration;
+
+use gateway_broker::Entry;
+use gateway_core::{ErrorCode, JobId};
+use gateway_db::NewJob;
+
+use crate::error::ApiError;
+use crate::state::ApiState;
+
+/// Stores `job` and tells the queue; returns its place there, where it has one.
+pub(super) async fn accept(state: &ApiState, job: NewJob) -> Result<Option<u64>, ApiError> {
+    let depth = state.parts.broker.depth().await?;
+    if depth.total >= state.parts.queue.max_depth {
+        return Err(queue_full(state, depth.total).await);
+    }
+    let state = state.clone();
+    // A task of its own: dropping the request must not leave a job that nobody was told of.
+    let accepted = tokio::spawn(async move { store(&state, job).await }).await;
+    accepted.unwrap_or_else(|error| {
+        tracing::error!(%error, "accepting a job failed");
+        Err(ApiError::new(ErrorCode::Internal, "the gateway failed; its log says why, under this correlation id"))
+    })
+}
+
+async fn store(state: &ApiState, job: NewJob) -> Result<Option<u64>, ApiError> {
+    state.parts.database.accept_job(&job).await?;
+    let entry = Entry {
+        job: job.id,
+        priority: job.priority,
+        owner: job.owner,
+        since: job.id.timestamp(),
+        not_before: job.not_before,
+    };
+    if let Err(error) = state.parts.broker.enqueue(vec![entry]).await {
+        tracing::warn!(%error, job_id = %job.id, "the queue was not told of a job; the sweep will");
+        return Ok(None);
+    }
+    state.mark_dispatched(job.id);
+    Ok(state.parts.broker.position(job.id).await.unwrap_or_default())
+}
+
+/// How long it may take until there is room: the depth at the pace of the latest runs.
+async fn queue_full(state: &ApiState, depth: u64) -> ApiError {
+    let average = state.parts.database.job_stats().await.ok().and_then(|stats| stats.average_run_ms);
+    let per_job = Duration::from_millis(average.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(10_000));
+    let wait = (per_job.as_secs_f64() * depth as f64 / 20.0).clamp(1.0, 3_600.0).ceil();
+    ApiError::new(ErrorCode::QueueFull, format!("{depth} jobs wait already, which is as many as may"))
+        .recommend("try again later; an operator can raise QUEUE_MAX_DEPTH or add ComfyUI servers")
+        .retry_after(wait as u32)
+}
+
+/// A new id, now.
+pub(super) fn new_id(state: &ApiState) -> JobId {
+    JobId::new(state.parts.database.now(), rand::random())
+}

@@ -1,0 +1,101 @@
+//! `POST /jobs` and `POST /jobs/{id}/retry`.
+
+use actix_web::http::header::LOCATION;
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use gateway_core::{ErrorCode, JobId};
+use gateway_db::NewJob;
+use serde_json::json;
+
+use crate::body::read_object;
+use crate::correlate::CorrelationId;
+use crate::error::ApiError;
+use crate::jobs::accept::{accept, new_id};
+use crate::jobs::request::JobRequest;
+use crate::jobs::{parse_id, prepare, request};
+use crate::query::Query;
+use crate::state::ApiState;
+
+/// Accepts a job.
+pub(crate) async fn create_job(
+    state: Data<ApiState>,
+    correlation: CorrelationId,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    Query::read(&request, &[])?.check()?;
+    let body = read_object(&request, payload, state.parts.http.max_json_bytes).await?;
+    let request = request::read(body, state.parts.database.now())?;
+    submit(&state, request, correlation, None).await
+}
+
+/// Accepts a new job with the inputs of one that has ended.
+pub(crate) async fn retry_job(
+    state: Data<ApiState>,
+    path: Path<String>,
+    correlation: CorrelationId,
+) -> Result<HttpResponse, ApiError> {
+    let id = parse_id(&path)?;
+    let job = state.parts.database.find_job(id, state.caller().scope()).await?.ok_or_else(ApiError::job_not_found)?;
+    if !job.status.is_ended() {
+        let detail = format!("the job is {}; only an ended job can be retried", job.status);
+        return Err(ApiError::new(ErrorCode::Conflict, detail));
+    }
+    let request = JobRequest {
+        workflow_id: job.workflow_id,
+        inputs: job.inputs,
+        params: job.params,
+        priority: job.priority,
+        metadata: job.metadata,
+        request_id: job.request_id,
+        timeout_ms: job.timeout_ms,
+        not_before: None,
+    };
+    submit(&state, request, correlation, Some(id)).await
+}
+
+async fn submit(
+    state: &ApiState,
+    request: JobRequest,
+    correlation: CorrelationId,
+    retry_of: Option<JobId>,
+) -> Result<HttpResponse, ApiError> {
+    let ready = state.workflow(&request.workflow_id).await?;
+    let (resolved, _) = prepare(&ready.workflow, &request.inputs, &request.params, &state.size_limits())?;
+    let id = new_id(state);
+    let job = NewJob {
+        id,
+        owner: state.caller().owner,
+        workflow_id: request.workflow_id,
+        workflow_version: ready.record.summary.version,
+        priority: request.priority,
+        inputs: request.inputs,
+        params: request.params,
+        resolved,
+        metadata: request.metadata,
+        request_id: request.request_id,
+        correlation_id: correlation.0,
+        timeout_ms: request.timeout_ms,
+        not_before: request.not_before,
+        retry_of,
+        nodes_total: i32::try_from(ready.workflow.node_count()).unwrap_or(i32::MAX),
+    };
+    let position = accept(state, job).await?;
+    let poll_url = format!("/jobs/{id}");
+    let mut answer = json!({
+        "jobId": id,
+        "status": "queued",
+        "pollUrl": poll_url,
+        "eventsUrl": format!("/jobs/{id}/events"),
+        "outputsUrl": format!("/outputs/{id}"),
+    });
+    if let Some(object) = answer.as_object_mut() {
+        if let Some(position) = position {
+            object.insert(String::from("position"), json!(position));
+        }
+        if let Some(retry_of) = retry_of {
+            object.insert(String::from("retryOf"), json!(retry_of));
+        }
+    }
+    Ok(HttpResponse::Accepted().insert_header((LOCATION, poll_url)).json(answer))
+}

@@ -1,0 +1,68 @@
+//! `POST /jobs/{id}/cancel` and `DELETE /jobs/{id}`.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use gateway_core::event::JobEvent;
+use gateway_core::{ErrorCode, JobStatus};
+use gateway_db::{CancelOutcome, DeleteOutcome};
+use serde_json::json;
+
+use crate::correlate::CorrelationId;
+use crate::error::ApiError;
+use crate::jobs::parse_id;
+use crate::state::ApiState;
+
+/// Cancels a job: a queued one at once, a running one by asking its worker.
+pub(crate) async fn cancel_job(
+    state: Data<ApiState>,
+    path: Path<String>,
+    correlation: CorrelationId,
+) -> Result<HttpResponse, ApiError> {
+    let id = parse_id(&path)?;
+    let broker = &state.parts.broker;
+    let outcome = state.parts.database.cancel_job(id, state.caller().scope()).await?;
+    let status = match outcome {
+        CancelOutcome::NotFound => return Err(ApiError::job_not_found()),
+        CancelOutcome::Ended(status) => {
+            let detail = format!("the job has ended: it is {status}");
+            return Err(ApiError::new(ErrorCode::Conflict, detail));
+        }
+        CancelOutcome::Canceled => {
+            broker.publish(id, JobEvent::Status(JobStatus::Canceled));
+            // The hint does no harm: whoever takes it finds that the job has ended.
+            if let Err(error) = broker.forget(id).await {
+                tracing::debug!(%error, job_id = %id, "a hint at a canceled job stays in the queue");
+            }
+            JobStatus::Canceled
+        }
+        CancelOutcome::Requested => {
+            if let Err(error) = broker.signal_cancel(id).await {
+                tracing::warn!(%error, job_id = %id, "the worker learns of a wish to cancel at its next renewal");
+            }
+            JobStatus::Running
+        }
+    };
+    tracing::info!(correlation_id = correlation.0, job_id = %id, %status, "cancel requested");
+    Ok(HttpResponse::Accepted().json(json!({"jobId": id, "status": status, "cancelRequested": true})))
+}
+
+/// Deletes an ended job and its outputs.
+pub(crate) async fn delete_job(
+    state: Data<ApiState>,
+    path: Path<String>,
+    correlation: CorrelationId,
+) -> Result<HttpResponse, ApiError> {
+    let id = parse_id(&path)?;
+    match state.parts.database.delete_job(id, state.caller().scope()).await? {
+        DeleteOutcome::NotFound => Err(ApiError::job_not_found()),
+        DeleteOutcome::NotEnded(status) => {
+            let detail = format!("the job is {status}; only an ended job can be deleted");
+            Err(ApiError::new(ErrorCode::Conflict, detail).recommend("cancel it first"))
+        }
+        DeleteOutcome::Deleted => {
+            state.forget_ended_job(id);
+            tracing::info!(correlation_id = correlation.0, job_id = %id, "job deleted");
+            Ok(HttpResponse::NoContent().finish())
+        }
+    }
+}

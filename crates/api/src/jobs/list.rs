@@ -1,0 +1,94 @@
+//! `GET /jobs`: a page of jobs, newest first.
+
+use actix_web::HttpRequest;
+use actix_web::web::Data;
+use gateway_core::{ErrorCode, JobStatus, Owner, Role, Scope};
+use gateway_db::Filter;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::error::ApiError;
+use crate::jobs::view;
+use crate::query::Query;
+use crate::state::ApiState;
+
+const DEFAULT_LIMIT: i64 = 20;
+const PARAMETERS: [&str; 8] = ["status", "workflowId", "after", "before", "limit", "cursor", "q", "owner"];
+const STATUSES: &str = "queued, running, succeeded, failed or canceled";
+
+/// A page of the caller's jobs; an administrator's of all.
+pub(crate) async fn list_jobs(
+    state: Data<ApiState>,
+    request: HttpRequest,
+) -> Result<actix_web::HttpResponse, ApiError> {
+    let caller = state.caller();
+    let mut query = Query::read(&request, &PARAMETERS)?;
+    let filter = Filter {
+        status: query.parse("status", STATUSES, |text| text.parse::<JobStatus>().ok()),
+        workflow_id: query.text("workflowId").map(str::to_owned),
+        owner: query.text("owner").filter(|_| caller.role == Role::Admin).map(Owner::new),
+        after: query.time("after"),
+        before: query.time("before"),
+        request_id: query.text("q").map(str::to_owned),
+    };
+    let limit = query.parse("limit", "a whole number from 1 to 100", |text| {
+        text.parse::<i64>().ok().filter(|limit| (1..=100).contains(limit))
+    });
+    let limit = limit.unwrap_or(DEFAULT_LIMIT);
+    let cursor = query.text("cursor").map(str::to_owned);
+    query.check()?;
+    let scope = caller.scope();
+    let list = describe(&scope, &filter);
+    let after = match cursor {
+        Some(cursor) => Some(state.cursor_key.open(&list, &cursor).ok_or_else(bad_cursor)?),
+        None => None,
+    };
+    let database = &state.parts.database;
+    let mut jobs = database.list_jobs(scope, filter, after, limit + 1).await?;
+    let more = i64::try_from(jobs.len()).is_ok_and(|count| count > limit);
+    jobs.truncate(usize::try_from(limit).unwrap_or(0));
+    let ended = jobs.iter().filter(|job| job.status.is_ended()).map(|job| job.id).collect();
+    let outputs = database.outputs_of_many(ended).await?;
+    let mut items = Vec::with_capacity(jobs.len());
+    for job in &jobs {
+        let body = view::render(&state, job, outputs.get(&job.id).map_or(&[], Vec::as_slice)).await?;
+        items.push(raw(body)?);
+    }
+    let next = jobs.last().filter(|_| more).map(|job| state.cursor_key.seal(&list, job.id));
+    Ok(actix_web::HttpResponse::Ok().json(Page { items, next_cursor: next }))
+}
+
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    items: Vec<Box<RawValue>>,
+    next_cursor: Option<String>,
+}
+
+fn raw(body: Vec<u8>) -> Result<Box<RawValue>, ApiError> {
+    let text = String::from_utf8(body).ok().and_then(|text| RawValue::from_string(text).ok());
+    text.ok_or_else(|| ApiError::new(ErrorCode::Internal, "a job could not be shown"))
+}
+
+/// What a cursor is bound to: whose jobs, which of them.
+fn describe(scope: &Scope, filter: &Filter) -> String {
+    let scope = match scope {
+        Scope::All => Value::Null,
+        Scope::Owner(owner) => json!(owner.as_str()),
+    };
+    json!([
+        scope,
+        filter.status,
+        filter.workflow_id,
+        filter.owner.as_ref().map(Owner::as_str),
+        filter.after,
+        filter.before,
+        filter.request_id
+    ])
+    .to_string()
+}
+
+fn bad_cursor() -> ApiError {
+    ApiError::new(ErrorCode::BadCursor, "this cursor is not one that this list gave out")
+        .recommend("begin again without a cursor, and keep the filters the same from page to page")
+}

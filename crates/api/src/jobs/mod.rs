@@ -1,0 +1,32 @@
+//! Jobs: accepted, watched, ended. A file an operation.
+
+mod accept;
+mod create;
+mod end;
+mod events;
+mod find;
+mod list;
+mod logs;
+mod prepare;
+mod request;
+mod stats;
+mod view;
+
+pub(crate) use create::{create_job, retry_job};
+pub(crate) use end::{cancel_job, delete_job};
+pub(crate) use events::watch_job;
+pub(crate) use find::find_job;
+pub(crate) use list::list_jobs;
+pub(crate) use logs::list_logs;
+pub(crate) use prepare::prepare;
+pub(crate) use stats::job_stats;
+pub(crate) use view::output_view;
+
+use gateway_core::JobId;
+
+use crate::error::ApiError;
+
+/// The job id in a path; what is none names no job.
+pub(crate) fn parse_id(text: &str) -> Result<JobId, ApiError> {
+    text.parse().map_err(|_error| ApiError::job_not_found())
+}

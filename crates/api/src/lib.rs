@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+
+mod body;
+mod correlate;
+mod error;
+mod health;
+mod jobs;
+mod outputs;
+mod query;
+mod routes;
+mod server;
+mod state;
+mod workflows;
+
+pub use server::{Server, ServerHandle};
+pub use state::{ApiState, Parts};

@@ -1,0 +1,8 @@
+//! Outputs: what jobs made. A file an operation.
+
+mod download;
+mod list;
+mod range;
+
+pub(crate) use download::download_output;
+pub(crate) use list::list_outputs;

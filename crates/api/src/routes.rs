@@ -1,0 +1,52 @@
+//! Every path of the API, once. Served at `/` and under `/v1`.
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, Resource};
+use gateway_core::ErrorCode;
+
+use crate::error::ApiError;
+use crate::{health, jobs, outputs, workflows};
+
+/// A path at which only the methods in `allowed` are answered.
+fn at(path: &'static str, allowed: &'static str) -> Resource {
+    let refuse = move |request: HttpRequest| {
+        let detail = format!("{} is not allowed here; allowed: {allowed}", request.method());
+        let error = ApiError::new(ErrorCode::MethodNotAllowed, detail).with_header("allow", allowed);
+        std::future::ready(Err::<&'static str, _>(error))
+    };
+    web::resource(path).default_service(web::to(refuse))
+}
+
+/// Registers all paths.
+pub(crate) fn configure(config: &mut ServiceConfig) {
+    config.service(web::scope("/v1").configure(all)).configure(all).default_service(web::to(|| {
+        std::future::ready(Err::<&'static str, _>(ApiError::new(ErrorCode::NotFound, "there is nothing at this path")))
+    }));
+}
+
+fn all(config: &mut ServiceConfig) {
+    config
+        .service(at("/health", "GET, HEAD").get(health::health).head(health::health))
+        .service(at("/health/live", "GET, HEAD").get(health::live).head(health::live))
+        .service(at("/health/ready", "GET, HEAD").get(health::ready).head(health::ready))
+        .service(at("/capabilities", "GET").get(health::capabilities))
+        .service(at("/workflows", "GET, POST").get(workflows::list_workflows).post(workflows::create_workflow))
+        .service(
+            at("/workflows/{id}", "GET, PUT, DELETE")
+                .get(workflows::find_workflow)
+                .put(workflows::update_workflow)
+                .delete(workflows::delete_workflow),
+        )
+        .service(at("/workflows/{id}/validate", "POST").post(workflows::validate_inputs))
+        .service(at("/jobs", "GET, POST").get(jobs::list_jobs).post(jobs::create_job))
+        .service(at("/jobs/stats", "GET").get(jobs::job_stats))
+        .service(at("/jobs/{id}", "GET, DELETE").get(jobs::find_job).delete(jobs::delete_job))
+        .service(at("/jobs/{id}/events", "GET").get(jobs::watch_job))
+        .service(at("/jobs/{id}/logs", "GET").get(jobs::list_logs))
+        .service(at("/jobs/{id}/cancel", "POST").post(jobs::cancel_job))
+        .service(at("/jobs/{id}/retry", "POST").post(jobs::retry_job))
+        .service(at("/outputs/{id}", "GET").get(outputs::list_outputs))
+        .service(
+            at("/outputs/{id}/{file}", "GET, HEAD").get(outputs::download_output).head(outputs::download_output),
+        );
+}

@@ -1,0 +1,71 @@
+//! Binds the port, runs the workers of actix, stops gracefully. Knows no route.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+
+use crate::correlate::correlate;
+use crate::routes;
+use crate::state::ApiState;
+
+/// How long a client may take to send its headers.
+const HEADER_DEADLINE: Duration = Duration::from_secs(5);
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// A server that is bound and not yet running.
+pub struct Server {
+    server: actix_web::dev::Server,
+    address: SocketAddr,
+}
+
+/// Stops a running server.
+#[derive(Clone)]
+pub struct ServerHandle(actix_web::dev::ServerHandle);
+
+impl Server {
+    /// Binds the configured address. `grace` is how long answers under way may take once a stop was asked for.
+    ///
+    /// # Errors
+    /// Whatever keeps it from binding.
+    pub fn bind(state: ApiState, grace: Duration) -> io::Result<Self> {
+        let http = state.parts.http.clone();
+        let server = HttpServer::new(move || {
+            App::new().app_data(web::Data::new(state.clone())).wrap(from_fn(correlate)).configure(routes::configure)
+        })
+        .client_request_timeout(HEADER_DEADLINE)
+        .keep_alive(KEEP_ALIVE)
+        .shutdown_timeout(grace.as_secs())
+        .disable_signals()
+        .bind((http.host.as_str(), http.port))?;
+        let address = server.addrs().first().copied().ok_or_else(|| io::Error::other("no address was bound"))?;
+        Ok(Self { server: server.run(), address })
+    }
+
+    /// The address that is bound.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A handle to stop it with.
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle(self.server.handle())
+    }
+
+    /// Serves until it is stopped.
+    ///
+    /// # Errors
+    /// Whatever ends the server early.
+    pub async fn run(self) -> io::Result<()> {
+        self.server.await
+    }
+}
+
+impl ServerHandle {
+    /// Stops accepting, lets answers under way end, returns.
+    pub async fn stop(&self) {
+        self.0.stop(true).await;
+    }
+}

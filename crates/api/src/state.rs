@@ -1,0 +1,175 @@
+//! What handlers share: the stores, the settings, and two caches of what doesn't change.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use gateway_broker::Broker;
+use gateway_config::{Environment, HttpSettings, LimitSettings, QueueSettings};
+use gateway_core::workflow::{NodeCatalog, SizeLimits, Workflow, WorkflowSource};
+use gateway_core::{Caller, CursorKey, JobId, Owner, Role};
+use gateway_db::{Database, DbError, WorkflowRecord};
+use gateway_storage::Storage;
+use moka::sync::Cache;
+use tokio::sync::mpsc;
+
+use crate::error::ApiError;
+
+/// How long a workflow is used without a look whether another process has replaced it.
+const WORKFLOW_TTL: Duration = Duration::from_secs(1);
+/// How long ids of dispatched jobs are gathered before they are noted together.
+const DISPATCH_GATHER: Duration = Duration::from_millis(100);
+const DISPATCH_BATCH: usize = 512;
+/// Ended jobs whose answers are kept.
+const ENDED_JOBS: u64 = 10_000;
+/// They never change, but their files may be deleted by another process.
+const ENDED_TTL: Duration = Duration::from_secs(5);
+
+/// What the API is built from.
+#[derive(Clone)]
+pub struct Parts {
+    /// What lasts.
+    pub database: Database,
+    /// What processes tell each other.
+    pub broker: Arc<dyn Broker>,
+    /// Outputs.
+    pub storage: Arc<dyn Storage>,
+    /// Development, test or production.
+    pub environment: Environment,
+    /// The HTTP server.
+    pub http: HttpSettings,
+    /// What a job may ask for.
+    pub limits: LimitSettings,
+    /// The queue.
+    pub queue: QueueSettings,
+    /// Whether a worker lives in this process, so that readiness depends on ComfyUI.
+    pub embedded: bool,
+    /// The version of the gateway.
+    pub version: &'static str,
+}
+
+/// A workflow that is ready for use.
+pub(crate) struct Ready {
+    pub(crate) record: WorkflowRecord,
+    pub(crate) workflow: Workflow,
+}
+
+/// The answer for an ended job.
+#[derive(Clone)]
+pub(crate) struct EndedJob {
+    pub(crate) owner: Owner,
+    pub(crate) body: Bytes,
+    pub(crate) etag: String,
+}
+
+/// What handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState {
+    pub(crate) parts: Arc<Parts>,
+    pub(crate) cursor_key: CursorKey,
+    pub(crate) started: Instant,
+    dispatched: mpsc::UnboundedSender<JobId>,
+    workflows: Cache<String, Arc<Ready>>,
+    ended: Cache<JobId, EndedJob>,
+}
+
+impl ApiState {
+    /// The shared state over `parts`.
+    ///
+    /// # Errors
+    /// [`DbError`] where the database does not give the secret for page cursors.
+    pub async fn new(parts: Parts) -> Result<Self, DbError> {
+        let (dispatched, told) = mpsc::unbounded_channel();
+        tokio::spawn(note_dispatched(parts.database.clone(), told));
+        let cursor_key = parts.database.cursor_key(rand::random()).await?;
+        Ok(Self {
+            parts: Arc::new(parts),
+            cursor_key,
+            dispatched,
+            started: Instant::now(),
+            workflows: Cache::builder().max_capacity(1_000).time_to_live(WORKFLOW_TTL).build(),
+            ended: Cache::builder().max_capacity(ENDED_JOBS).time_to_live(ENDED_TTL).build(),
+        })
+    }
+
+    /// Whoever asks. This gateway asks for no credentials: everybody is its one owner.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller { owner: Owner::local(), role: Role::Admin }
+    }
+
+    /// The workflow `id` in its current version, compiled.
+    pub(crate) async fn workflow(&self, id: &str) -> Result<Arc<Ready>, ApiError> {
+        if let Some(ready) = self.workflows.get(id) {
+            return Ok(ready);
+        }
+        let Some(record) = self.parts.database.find_workflow(id, None).await? else {
+            return Err(ApiError::workflow_not_found());
+        };
+        let source = WorkflowSource {
+            graph: &record.graph,
+            input_schema: Some(&record.summary.input_schema),
+            outputs: &record.outputs,
+        };
+        let workflow = Workflow::compile(source, None).map_err(|faults| {
+            ApiError::invalid(faults)
+                .recommend("this workflow was stored by another version of the gateway; register it again")
+        })?;
+        let ready = Arc::new(Ready { record, workflow });
+        self.workflows.insert(id.to_owned(), Arc::clone(&ready));
+        Ok(ready)
+    }
+
+    pub(crate) fn forget_workflow(&self, id: &str) {
+        self.workflows.invalidate(id);
+    }
+
+    /// What ComfyUI says of its node classes, where it has been asked.
+    pub(crate) async fn catalog(&self) -> Option<NodeCatalog> {
+        self.parts.broker.node_catalog().await.map(|info| NodeCatalog::parse(&info))
+    }
+
+    pub(crate) fn size_limits(&self) -> SizeLimits {
+        SizeLimits { max_side: self.parts.limits.max_image_size, max_batch: self.parts.limits.max_batch_size }
+    }
+
+    /// Notes, a little later and together with others, that the queue was told of a job.
+    pub(crate) fn mark_dispatched(&self, id: JobId) {
+        if self.dispatched.send(id).is_err() {
+            tracing::debug!(job_id = %id, "not noted as dispatched; the sweep will tell the queue again");
+        }
+    }
+
+    pub(crate) fn ended_job(&self, id: JobId) -> Option<EndedJob> {
+        self.ended.get(&id)
+    }
+
+    pub(crate) fn keep_ended_job(&self, id: JobId, job: EndedJob) {
+        self.ended.insert(id, job);
+    }
+
+    pub(crate) fn forget_ended_job(&self, id: JobId) {
+        self.ended.invalidate(&id);
+    }
+}
+
+async fn note_dispatched(database: Database, mut told: mpsc::UnboundedReceiver<JobId>) {
+    let mut ids = Vec::new();
+    while told.recv_many(&mut ids, DISPATCH_BATCH).await > 0 {
+        tokio::time::sleep(DISPATCH_GATHER).await;
+        while ids.len() < DISPATCH_BATCH
+            && let Ok(id) = told.try_recv()
+        {
+            ids.push(id);
+        }
+        if let Err(error) = database.mark_dispatched(&ids).await {
+            tracing::warn!(%error, "not noted as dispatched; the sweep will tell the queue again");
+        }
+        ids.clear();
+    }
+}
+
+impl std::fmt::Debug for ApiState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiState").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,74 @@
+//! `GET /workflows` and `GET /workflows/{id}`.
+
+use actix_web::http::header::{ETAG, IF_NONE_MATCH};
+use actix_web::web::{Data, Json, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use gateway_db::WorkflowRecord;
+use serde_json::{Value, json};
+
+use crate::error::ApiError;
+use crate::query::Query;
+use crate::state::ApiState;
+
+/// All workflows, without their graphs.
+pub(crate) async fn list_workflows(state: Data<ApiState>, request: HttpRequest) -> Result<Json<Value>, ApiError> {
+    Query::read(&request, &[])?.check()?;
+    let items: Vec<Value> = state
+        .parts
+        .database
+        .list_workflows()
+        .await?
+        .into_iter()
+        .map(|workflow| {
+            json!({
+                "id": workflow.id,
+                "name": workflow.name,
+                "description": workflow.description,
+                "version": workflow.version,
+                "createdAt": workflow.created_at,
+                "updatedAt": workflow.updated_at,
+            })
+        })
+        .collect();
+    Ok(Json(json!({"items": items, "nextCursor": Value::Null})))
+}
+
+/// One workflow, all of it.
+pub(crate) async fn find_workflow(
+    state: Data<ApiState>,
+    path: Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    Query::read(&request, &[])?.check()?;
+    let record = state.parts.database.find_workflow(&path, None).await?.ok_or_else(ApiError::workflow_not_found)?;
+    let etag = etag(record.summary.version);
+    let known = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    if known.is_some_and(|known| known.split(',').any(|tag| tag.trim() == etag || tag.trim() == "*")) {
+        return Ok(HttpResponse::NotModified().insert_header((ETAG, etag)).finish());
+    }
+    Ok(HttpResponse::Ok().insert_header((ETAG, etag)).json(view(&record)))
+}
+
+/// The entity tag of a version.
+pub(super) fn etag(version: i32) -> String {
+    format!("\"{version}\"")
+}
+
+/// A workflow as the API shows it.
+pub(super) fn view(record: &WorkflowRecord) -> Value {
+    let mut view = json!({
+        "id": record.summary.id,
+        "name": record.summary.name,
+        "description": record.summary.description,
+        "version": record.summary.version,
+        "createdAt": record.summary.created_at,
+        "updatedAt": record.summary.updated_at,
+        "workflow": record.graph,
+        "inputSchema": record.summary.input_schema,
+        "outputs": record.outputs,
+    });
+    if let (Some(requirements), Some(object)) = (&record.requirements, view.as_object_mut()) {
+        object.insert(String::from("requirements"), requirements.clone());
+    }
+    view
+}

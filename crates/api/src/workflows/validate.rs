@@ -1,0 +1,46 @@
+//! `POST /workflows/{id}/validate`: what `POST /jobs` would make of these inputs; nothing is queued.
+
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Json, Path, Payload};
+use gateway_core::Fault;
+use serde_json::{Map, Value, json};
+
+use crate::body::read_object;
+use crate::error::ApiError;
+use crate::jobs::prepare;
+use crate::query::Query;
+use crate::state::ApiState;
+
+/// Answers the rendered graph, or the errors that `POST /jobs` would give.
+pub(crate) async fn validate_inputs(
+    state: Data<ApiState>,
+    path: Path<String>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<Json<Value>, ApiError> {
+    Query::read(&request, &[])?.check()?;
+    let mut body = read_object(&request, payload, state.parts.http.max_json_bytes).await?;
+    let mut faults = Vec::new();
+    let inputs = object(body.remove("inputs"), "/inputs", &mut faults);
+    let params = object(body.remove("params"), "/params", &mut faults);
+    for field in body.keys() {
+        faults.push(Fault::new(format!("/{field}"), "unknown field; there are: inputs, params"));
+    }
+    if !faults.is_empty() {
+        return Err(ApiError::invalid(faults));
+    }
+    let ready = state.workflow(&path).await?;
+    let (resolved, graph) = prepare(&ready.workflow, &inputs, &params, &state.size_limits())?;
+    Ok(Json(json!({"valid": true, "resolvedInputs": resolved, "workflow": graph})))
+}
+
+fn object(value: Option<Value>, path: &str, faults: &mut Vec<Fault>) -> Map<String, Value> {
+    match value {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(object)) => object,
+        Some(_) => {
+            faults.push(Fault::new(path, "must be an object"));
+            Map::new()
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `POST /workflows`, `PUT /workflows/{id}`, `DELETE /workflows/{id}`.
+
+use actix_web::http::header::{ETAG, IF_MATCH, LOCATION};
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use gateway_core::ErrorCode;
+use gateway_db::DbError;
+
+use crate::body::read_object;
+use crate::correlate::CorrelationId;
+use crate::error::ApiError;
+use crate::query::Query;
+use crate::state::ApiState;
+use crate::workflows::read::{etag, view};
+use crate::workflows::request;
+
+/// Registers a workflow.
+pub(crate) async fn create_workflow(
+    state: Data<ApiState>,
+    correlation: CorrelationId,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    Query::read(&request, &[])?.check()?;
+    let body = read_object(&request, payload, state.parts.http.max_workflow_bytes).await?;
+    let workflow = request::read(body, None, state.catalog().await.as_ref())?;
+    let id = workflow.id.clone();
+    match state.parts.database.create_workflow(workflow).await {
+        Ok(version) => tracing::info!(correlation_id = correlation.0, workflow = id, version, "workflow registered"),
+        Err(DbError::Duplicate) => {
+            let detail = format!("the workflow {id} exists already");
+            return Err(ApiError::new(ErrorCode::Conflict, detail).recommend("PUT /workflows/{id} replaces it"));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    answer(&state, &id, HttpResponse::Created()).await
+}
+
+/// Replaces a workflow by a new version.
+pub(crate) async fn update_workflow(
+    state: Data<ApiState>,
+    path: Path<String>,
+    correlation: CorrelationId,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    Query::read(&request, &[])?.check()?;
+    let body = read_object(&request, payload, state.parts.http.max_workflow_bytes).await?;
+    let id = path.into_inner();
+    let current = state.parts.database.find_workflow(&id, None).await?.ok_or_else(ApiError::workflow_not_found)?;
+    let expected = expected_version(&request)?;
+    if expected.is_some_and(|version| version != current.summary.version) {
+        return Err(lost_race(current.summary.version));
+    }
+    let workflow = request::read(body, Some(&id), state.catalog().await.as_ref())?;
+    match state.parts.database.replace_workflow(workflow, expected).await? {
+        Some(version) => tracing::info!(correlation_id = correlation.0, workflow = id, version, "workflow replaced"),
+        None => return Err(lost_race(current.summary.version)),
+    }
+    state.forget_workflow(&id);
+    answer(&state, &id, HttpResponse::Ok()).await
+}
+
+/// Removes a workflow; jobs that began with it go on.
+pub(crate) async fn delete_workflow(
+    state: Data<ApiState>,
+    path: Path<String>,
+    correlation: CorrelationId,
+) -> Result<HttpResponse, ApiError> {
+    if !state.parts.database.delete_workflow(&path).await? {
+        return Err(ApiError::workflow_not_found());
+    }
+    state.forget_workflow(&path);
+    tracing::info!(correlation_id = correlation.0, workflow = path.as_str(), "workflow removed");
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// The version that `If-Match` names; `*` and its absence match any.
+fn expected_version(request: &HttpRequest) -> Result<Option<i32>, ApiError> {
+    let Some(value) = request.headers().get(IF_MATCH) else {
+        return Ok(None);
+    };
+    let tag = value.to_str().unwrap_or_default().trim();
+    if tag == "*" {
+        return Ok(None);
+    }
+    match tag.trim_matches('"').parse() {
+        Ok(version) => Ok(Some(version)),
+        Err(_error) => Err(ApiError::bad_request("If-Match must be the ETag of a GET, such as \"3\"")),
+    }
+}
+
+fn lost_race(version: i32) -> ApiError {
+    ApiError::new(ErrorCode::Conflict, format!("the workflow is at version {version}: somebody replaced it meanwhile"))
+        .recommend("GET it again, apply your change to that, and PUT with its ETag in If-Match")
+}
+
+async fn answer(
+    state: &ApiState,
+    id: &str,
+    mut response: actix_web::HttpResponseBuilder,
+) -> Result<HttpResponse, ApiError> {
+    let record = state.parts.database.find_workflow(id, None).await?.ok_or_else(ApiError::workflow_not_found)?;
+    Ok(response
+        .insert_header((ETAG, etag(record.summary.version)))
+        .insert_header((LOCATION, format!("/workflows/{id}")))
+        .json(view(&record)))
+}

@@ -1,0 +1,47 @@
+//! The probe: asks a server what it is and remembers what it can do.
+//! Owns the order of those questions; what the answers mean is decided in `server_info`.
+
+use crate::{
+    client::ComfyClient,
+    error::CallError,
+    server_info::{Capabilities, ServerInfo},
+    transport::BodyKind,
+    version::ComfyVersion,
+};
+
+impl ComfyClient {
+    /// Asks `/system_stats`, `/features` and `/api/jobs` and remembers the capabilities for later calls.
+    /// Repeat it after each reconnect: the server may have been updated meanwhile.
+    ///
+    /// # Errors
+    /// [`CallError`] if the server does not answer as a ComfyUI does. Missing newer routes are no error.
+    pub async fn probe(&self) -> Result<ServerInfo, CallError> {
+        let stats = self.system_stats().await?;
+        let features = self.features().await?;
+        let jobs_api = self.has_jobs_api().await?;
+        let version = stats.comfyui_version.as_deref().and_then(ComfyVersion::parse);
+        let capabilities = Capabilities::decide(version, features.as_ref(), jobs_api);
+        self.remember(capabilities);
+        Ok(ServerInfo { version_text: stats.comfyui_version.clone(), version, stats, capabilities })
+    }
+
+    /// The remembered capabilities, probing first if there are none.
+    pub(crate) async fn known_capabilities(&self) -> Result<Capabilities, CallError> {
+        match self.capabilities() {
+            Some(capabilities) => Ok(capabilities),
+            None => Ok(self.probe().await?.capabilities),
+        }
+    }
+
+    async fn has_jobs_api(&self) -> Result<bool, CallError> {
+        match self.transport().get(&["api", "jobs"], &[("limit", "1")]).await {
+            Ok(answer) => Ok(answer.body == BodyKind::Json),
+            // One unreadable job in the history makes the route fail with 500, which still shows that it exists.
+            Err(error) => match error.status() {
+                Some(500) => Ok(true),
+                Some(400..=499) => Ok(false),
+                _ => Err(error),
+            },
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Objects on local disk. An object is written beside its place under a name that no key can have, synced,
+//! renamed, and its folders synced: it is there whole, or not at all.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream;
+use gateway_config::StorageSettings;
+use sha2::{Digest as _, Sha256};
+
+use crate::{ByteRange, ObjectReader, ObjectWriter, Storage, StorageError, Stored, key};
+
+/// Bytes gathered before a write goes to a blocking thread: small objects need one hop in all.
+const GATHER: usize = 512 * 1024;
+/// Bytes read at a time.
+const CHUNK: u64 = 128 * 1024;
+
+/// Distinguishes files that this process writes at the same time.
+static NEXT_TEMP: AtomicU64 = AtomicU64::new(0);
+
+/// A storage in a folder.
+#[derive(Debug, Clone)]
+pub struct LocalStorage {
+    root: Arc<PathBuf>,
+    limit: u64,
+}
+
+impl LocalStorage {
+    /// A storage in the configured folder, which is made where it is not there.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`] where the folder can't be made or written to.
+    pub fn open(settings: &StorageSettings) -> Result<Self, StorageError> {
+        let root = std::path::absolute(&settings.root).map_err(io("find the output folder"))?;
+        std::fs::create_dir_all(&root).map_err(io("make the output folder"))?;
+        let probe = root.join(format!("~probe-{}", std::process::id()));
+        File::create(&probe).map_err(io("write to the output folder"))?;
+        std::fs::remove_file(&probe).map_err(io("write to the output folder"))?;
+        Ok(Self { root: Arc::new(root), limit: settings.max_output_bytes })
+    }
+
+    fn path(&self, key: &str) -> Result<PathBuf, StorageError> {
+        Ok(self.root.join(key::check(key)?))
+    }
+}
+
+fn io(action: &'static str) -> impl Fn(std::io::Error) -> StorageError {
+    move |source| StorageError::Io { action, source }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(StorageError::Io { action: "finish a task", source: std::io::Error::other(error) }))
+}
+
+#[async_trait]
+impl Storage for LocalStorage {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    async fn create(&self, key: &str) -> Result<Box<dyn ObjectWriter>, StorageError> {
+        let target = self.path(key)?;
+        let number = NEXT_TEMP.fetch_add(1, Ordering::Relaxed);
+        let temp = target.with_file_name(format!("~{}-{number}", std::process::id()));
+        Ok(Box::new(LocalWriter {
+            partial: Some(Partial {
+                root: Arc::clone(&self.root),
+                target,
+                temp,
+                file: None,
+                hash: Sha256::new(),
+                size: 0,
+            }),
+            gathered: Vec::new(),
+            accepted: 0,
+            limit: self.limit,
+        }))
+    }
+
+    async fn open(&self, key: &str, range: Option<ByteRange>) -> Result<ObjectReader, StorageError> {
+        let path = self.path(key)?;
+        let name = key.to_owned();
+        let (mut file, size) = blocking(move || open_file(&path, name)).await?;
+        let range = range.unwrap_or(ByteRange { start: 0, length: size });
+        if range.start > 0 {
+            file.seek(SeekFrom::Start(range.start)).map_err(io("read an object"))?;
+        }
+        let stream = stream::try_unfold((file, range.length), |(file, left)| async move {
+            if left == 0 {
+                return Ok(None);
+            }
+            let (file, bytes) = blocking(move || read_chunk(file, left.min(CHUNK))).await?;
+            let left = left.saturating_sub(bytes.len() as u64);
+            Ok(Some((bytes, (file, left))))
+        });
+        Ok(ObjectReader { size, stream: Box::pin(stream) })
+    }
+
+    async fn remove_folder(&self, prefix: &str) -> Result<(), StorageError> {
+        let path = self.path(prefix)?;
+        let root = Arc::clone(&self.root);
+        blocking(move || {
+            match std::fs::remove_dir_all(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(io("remove a folder")(error)),
+            }
+            // Folders above that are empty now go, too; the first that is not ends it.
+            for folder in path.ancestors().skip(1).take_while(|folder| *folder != root.as_path()) {
+                if std::fs::remove_dir(folder).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn locate(&self, key: &str) -> Option<String> {
+        self.path(key).ok().map(|path| path.display().to_string())
+    }
+}
+
+fn open_file(path: &Path, key: String) -> Result<(File, u64), StorageError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(StorageError::NotFound { key }),
+        Err(error) => return Err(io("open an object")(error)),
+    };
+    let metadata = file.metadata().map_err(io("open an object"))?;
+    if metadata.is_file() { Ok((file, metadata.len())) } else { Err(StorageError::NotFound { key }) }
+}
+
+fn read_chunk(file: File, length: u64) -> Result<(File, Bytes), StorageError> {
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    (&file).take(length).read_to_end(&mut bytes).map_err(io("read an object"))?;
+    if bytes.is_empty() {
+        return Err(io("read an object")(std::io::ErrorKind::UnexpectedEof.into()));
+    }
+    Ok((file, Bytes::from(bytes)))
+}
+
+struct LocalWriter {
+    partial: Option<Partial>,
+    gathered: Vec<Bytes>,
+    accepted: u64,
+    limit: u64,
+}
+
+/// What is on disk so far. Removes it when dropped unfinished.
+struct Partial {
+    root: Arc<PathBuf>,
+    target: PathBuf,
+    temp: PathBuf,
+    file: Option<File>,
+    hash: Sha256,
+    size: u64,
+}
+
+#[async_trait]
+impl ObjectWriter for LocalWriter {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), StorageError> {
+        self.accepted += bytes.len() as u64;
+        if self.accepted > self.limit {
+            return Err(StorageError::TooLarge { limit: self.limit });
+        }
+        self.gathered.push(bytes);
+        let waiting: usize = self.gathered.iter().map(Bytes::len).sum();
+        if waiting >= GATHER
+            && let Some(mut partial) = self.partial.take()
+        {
+            let gathered = std::mem::take(&mut self.gathered);
+            let written = blocking(move || {
+                partial.append(&gathered)?;
+                Ok(partial)
+            });
+            self.partial = Some(written.await?);
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<Stored, StorageError> {
+        let gathered = std::mem::take(&mut self.gathered);
+        let Some(mut partial) = self.partial.take() else {
+            return Err(io("write an object")(std::io::Error::other("an earlier write failed")));
+        };
+        blocking(move || {
+            partial.append(&gathered)?;
+            partial.publish()
+        })
+        .await
+    }
+}
+
+impl Partial {
+    fn append(&mut self, parts: &[Bytes]) -> Result<(), StorageError> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                let folder = self.target.parent().unwrap_or(&self.root);
+                std::fs::create_dir_all(folder).map_err(io("make a folder"))?;
+                let file = OpenOptions::new().write(true).create_new(true).open(&self.temp);
+                none.insert(file.map_err(io("create an object"))?)
+            }
+        };
+        for part in parts {
+            self.hash.update(part);
+            self.size += part.len() as u64;
+            file.write_all(part).map_err(io("write an object"))?;
+        }
+        Ok(())
+    }
+
+    fn publish(mut self) -> Result<Stored, StorageError> {
+        if let Some(file) = &self.file {
+            file.sync_all().map_err(io("sync an object"))?;
+        }
+        std::fs::rename(&self.temp, &self.target).map_err(io("publish an object"))?;
+        self.file = None;
+        for folder in self.target.ancestors().skip(1).take_while(|folder| folder.starts_with(self.root.as_path())) {
+            sync_folder(folder)?;
+            // Folders above the job's own exist from the first job of the day on, and are synced with it.
+            if folder == self.root.as_path() {
+                break;
+            }
+        }
+        let hash = std::mem::take(&mut self.hash).finalize();
+        Ok(Stored { size: self.size, sha256: hash.iter().map(|byte| format!("{byte:02x}")).collect() })
+    }
+}
+
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> Result<(), StorageError> {
+    File::open(folder).and_then(|file| file.sync_all()).map_err(io("sync a folder"))
+}
+
+/// Other systems can't open a folder to sync it.
+#[cfg(not(unix))]
+fn sync_folder(_folder: &Path) -> Result<(), StorageError> {
+    Ok(())
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if self.file.take().is_some() {
+            // Nothing more can be done about a scratch file that can't be removed; its folder is swept.
+            let _ = std::fs::remove_file(&self.temp);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

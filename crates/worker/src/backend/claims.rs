@@ -1,0 +1,62 @@
+//! Keeps a ComfyUI server busy: takes from the queue what it has room for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::backend::Backend;
+use crate::context::Context;
+use crate::run;
+
+/// Entries taken at once.
+const TAKE: usize = 32;
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Takes jobs until the worker drains.
+pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>) {
+    while !context.draining.is_cancelled() {
+        tokio::select! {
+            () = take(&context, &backend) => {}
+            () = context.draining.cancelled() => return,
+        }
+    }
+}
+
+async fn take(context: &Arc<Context>, backend: &Arc<Backend>) {
+    backend.ready().await;
+    let mut slots = free_slots(backend).await;
+    // Dropped while it waits, this loses nothing: entries leave the queue only with its answer.
+    match context.parts.broker.next(slots.len()).await {
+        Ok(entries) => {
+            for entry in entries {
+                let Some(slot) = slots.pop() else {
+                    // More than asked for: back they go.
+                    context.enqueue(entry).await;
+                    continue;
+                };
+                let job = run::run(Arc::clone(context), Arc::clone(backend), entry, slot);
+                context.jobs.spawn(job);
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no work can be taken from the queue");
+            tokio::time::sleep(AFTER_FAILURE).await;
+        }
+    }
+}
+
+/// Waits for one slot, then takes what else is free.
+async fn free_slots(backend: &Backend) -> Vec<OwnedSemaphorePermit> {
+    let mut slots = Vec::new();
+    match Arc::clone(&backend.slots).acquire_owned().await {
+        Ok(slot) => slots.push(slot),
+        Err(_closed) => std::future::pending().await,
+    }
+    while slots.len() < TAKE
+        && let Ok(slot) = Arc::clone(&backend.slots).try_acquire_owned()
+    {
+        slots.push(slot);
+    }
+    slots
+}

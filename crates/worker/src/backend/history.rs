@@ -1,0 +1,36 @@
+//! Removes the history entries of prompts whose results are stored, many at a time: ComfyUI keeps whole
+//! prompts there, in memory, readable by whoever reaches it.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crate::backend::Backend;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Removes entries for ever.
+pub(crate) async fn run(backend: Arc<Backend>) {
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        backend.flush_history().await;
+    }
+}
+
+impl Backend {
+    /// The entry of `prompt_id` is needed no more.
+    pub(crate) fn forget_history(&self, prompt_id: String) {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(prompt_id);
+    }
+
+    /// Removes what is needed no more, now. What fails is left to ComfyUI's own limit.
+    pub(crate) async fn flush_history(&self) {
+        let ids = std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner));
+        if ids.is_empty() {
+            return;
+        }
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        if let Err(error) = self.client.delete_history_entries(&ids).await {
+            tracing::debug!(comfyui = self.url(), %error, entries = ids.len(), "history entries stay");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! One ComfyUI server: its client, its health, the prompts that wait for it.
+
+mod claims;
+mod history;
+mod monitor;
+mod poll;
+mod prompts;
+mod socket;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use comfyui_client::{ClientConfig, ComfyClient, ConfigError};
+use gateway_broker::{BackendReport, BackendState};
+use gateway_config::{ComfyBackend, ComfySettings};
+use secrecy::ExposeSecret as _;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::context::Context;
+pub(crate) use prompts::{OpenPrompts, Registration, Update};
+
+/// How a server is, and what is known of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Health {
+    pub(crate) state: BackendState,
+    pub(crate) problem: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) devices: Vec<String>,
+    pub(crate) checkpoints: Vec<String>,
+}
+
+/// One ComfyUI server.
+pub(crate) struct Backend {
+    pub(crate) client: ComfyClient,
+    pub(crate) prompts: OpenPrompts,
+    /// Prompts that may be in ComfyUI at once: those that run, and one ahead, so that it never idles between two.
+    pub(crate) slots: Arc<Semaphore>,
+    /// The id of the event stream that is open.
+    pub(crate) client_id: Mutex<Option<String>>,
+    pub(crate) poll: Duration,
+    slot_count: usize,
+    health: watch::Sender<Health>,
+    /// Wakes the poll before its time.
+    hurry: Notify,
+    ended: Mutex<Vec<String>>,
+}
+
+impl Backend {
+    pub(crate) fn new(
+        backend: &ComfyBackend,
+        settings: &ComfySettings,
+        concurrency: usize,
+    ) -> Result<Self, ConfigError> {
+        let mut config = ClientConfig::new(backend.url.expose_secret())?;
+        config.headers = settings
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.expose_secret().to_owned()))
+            .collect();
+        let health = Health {
+            state: BackendState::Unknown,
+            problem: None,
+            version: None,
+            devices: Vec::new(),
+            checkpoints: Vec::new(),
+        };
+        let slot_count = concurrency + 1;
+        Ok(Self {
+            client: ComfyClient::new(config)?,
+            prompts: OpenPrompts::default(),
+            slots: Arc::new(Semaphore::new(slot_count)),
+            client_id: Mutex::default(),
+            poll: settings.poll,
+            slot_count,
+            health: watch::channel(health).0,
+            hurry: Notify::new(),
+            ended: Mutex::default(),
+        })
+    }
+
+    /// The URL without credentials.
+    pub(crate) fn url(&self) -> &str {
+        self.client.display_url()
+    }
+
+    pub(crate) fn state(&self) -> BackendState {
+        self.health.borrow().state
+    }
+
+    pub(crate) fn watch_health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    /// Waits until jobs can be given to this server.
+    pub(crate) async fn ready(&self) {
+        let mut health = self.health.subscribe();
+        // The sender lives in self, so the channel can't be closed here.
+        let _ = health.wait_for(|health| health.state == BackendState::Ready).await;
+    }
+
+    /// Notes how the server is; logs where that is a change.
+    pub(crate) fn set_state(&self, state: BackendState, problem: Option<String>) {
+        self.health.send_if_modified(|health| {
+            let changed = health.state != state;
+            if changed {
+                match &problem {
+                    Some(problem) => tracing::warn!(comfyui = self.url(), ?state, problem, "ComfyUI can't be used"),
+                    None => tracing::info!(comfyui = self.url(), ?state, "ComfyUI can be used"),
+                }
+            }
+            let news = changed || health.problem != problem;
+            health.state = state;
+            health.problem = problem;
+            news
+        });
+    }
+
+    pub(crate) fn current_client_id(&self) -> Option<String> {
+        self.client_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets the poll look now.
+    pub(crate) fn hurry_poll(&self) {
+        self.hurry.notify_one();
+    }
+
+    pub(crate) fn report(&self) -> BackendReport {
+        let health = self.health.borrow().clone();
+        BackendReport {
+            url: self.url().to_owned(),
+            state: health.state,
+            problem: health.problem,
+            version: health.version,
+            devices: health.devices,
+            checkpoints: health.checkpoints,
+            in_flight: self.slot_count.saturating_sub(self.slots.available_permits()),
+        }
+    }
+}
+
+/// Starts the tasks of one server.
+pub(crate) fn spawn(tasks: &mut JoinSet<()>, context: &Arc<Context>, backend: &Arc<Backend>) {
+    tasks.spawn(monitor::run(Arc::clone(context), Arc::clone(backend)));
+    tasks.spawn(socket::run(Arc::clone(backend)));
+    tasks.spawn(poll::run(Arc::clone(backend)));
+    tasks.spawn(history::run(Arc::clone(backend)));
+    tasks.spawn(claims::run(Arc::clone(context), Arc::clone(backend)));
+}

@@ -1,0 +1,100 @@
+//! Whether a ComfyUI server answers, and what it can do. Never judges by one slow answer: a server that loads
+//! a model is silent for a while.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use comfyui_client::{CallError, ServerInfo};
+use gateway_broker::BackendState;
+
+use crate::backend::Backend;
+use crate::context::Context;
+
+/// Between two looks at a server that answers.
+const CALM: Duration = Duration::from_secs(10);
+/// Between two looks at one that does not.
+const EAGER: Duration = Duration::from_millis(500);
+/// Failed looks in a row before a server that answered counts as gone.
+const PATIENCE: u32 = 3;
+
+/// Watches `backend` for ever.
+pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>) {
+    let mut failures = 0;
+    loop {
+        match backend.client.probe().await {
+            Ok(info) => {
+                failures = 0;
+                answered(&context, &backend, info).await;
+            }
+            Err(error) => {
+                failures += 1;
+                failed(&backend, &error, failures);
+            }
+        }
+        let pause = if backend.state() == BackendState::Ready && failures == 0 { CALM } else { EAGER };
+        let mut health = backend.watch_health();
+        health.mark_unchanged();
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            // Somebody else found it gone.
+            _ = health.wait_for(|health| health.state == BackendState::Unreachable), if pause == CALM => {}
+        }
+    }
+}
+
+async fn answered(context: &Arc<Context>, backend: &Arc<Backend>, info: ServerInfo) {
+    let before = backend.state();
+    let checkpoints = backend.client.models("checkpoints").await.unwrap_or_default();
+    backend.health.send_if_modified(|health| {
+        let devices: Vec<String> = info.stats.devices.into_iter().map(|device| device.name).collect();
+        let changed = (&health.version, &health.devices, &health.checkpoints)
+            != (&info.version_text, &devices, &checkpoints);
+        health.version = info.version_text;
+        health.devices = devices;
+        health.checkpoints = checkpoints;
+        changed
+    });
+    // Only progress in its queue shows that a stuck server runs again.
+    if before != BackendState::Stuck {
+        backend.set_state(BackendState::Ready, None);
+    }
+    if before != BackendState::Ready {
+        // Large and slow on a server with many custom nodes; nothing waits for it.
+        tokio::spawn(leave_catalog(Arc::clone(context), Arc::clone(backend)));
+    }
+}
+
+async fn leave_catalog(context: Arc<Context>, backend: Arc<Backend>) {
+    match backend.client.object_info().await {
+        Ok(info) => context.parts.broker.put_node_catalog(Arc::new(info)).await,
+        Err(error) => tracing::debug!(comfyui = backend.url(), %error, "the node classes are not known"),
+    }
+}
+
+fn failed(backend: &Backend, error: &CallError, failures: u32) {
+    if let CallError::Misconfigured { reason, .. } = error {
+        let problem = format!("{reason}; check COMFYUI_URL and COMFYUI_HEADERS");
+        return backend.set_state(BackendState::Misconfigured, Some(problem));
+    }
+    let patient = backend.state() == BackendState::Ready && !error.is_unreachable() && failures < PATIENCE;
+    if !patient {
+        backend.set_state(BackendState::Unreachable, Some(explain(backend.url(), error)));
+    }
+}
+
+/// What is wrong, and what it usually is.
+fn explain(url: &str, error: &CallError) -> String {
+    let local = url.contains("127.0.0.1") || url.contains("localhost") || url.contains("[::1]");
+    let hint = match error {
+        CallError::Unreachable { .. } if local => {
+            "is ComfyUI running? From inside a container, 127.0.0.1 is the container itself: use \
+             http://host.docker.internal:8188 and start ComfyUI with --listen"
+        }
+        CallError::Unreachable { .. } => {
+            "is ComfyUI running and started with --listen? Check the port and the firewall in between"
+        }
+        CallError::Timeout { .. } => "it accepts connections but does not answer: it may be loading, or hang",
+        _ => "does another program answer on that port?",
+    };
+    format!("{error}; {hint}")
+}

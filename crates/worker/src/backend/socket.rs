@@ -1,0 +1,43 @@
+//! The events of a ComfyUI server. They are progress only: what is missed here is found by the poll.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crate::backend::Backend;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Keeps one event stream open, for ever. Each connection has an id of its own: ComfyUI makes the second
+/// connection with one id deaf when the first one is closed late.
+pub(crate) async fn run(backend: Arc<Backend>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        backend.ready().await;
+        match backend.client.connect_events().await {
+            Ok(mut events) => {
+                pause = FIRST_PAUSE;
+                set_client_id(&backend, Some(events.client_id().to_owned()));
+                while let Some(event) = events.next().await {
+                    match event {
+                        Ok(event) => backend.prompts.deliver(event),
+                        Err(error) => {
+                            tracing::info!(comfyui = backend.url(), %error, "the event socket ended; results are polled meanwhile");
+                            break;
+                        }
+                    }
+                }
+                set_client_id(&backend, None);
+                // What the socket did not say may have happened.
+                backend.hurry.notify_one();
+            }
+            Err(error) => tracing::debug!(comfyui = backend.url(), %error, "no event socket; results are polled"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn set_client_id(backend: &Backend, id: Option<String>) {
+    *backend.client_id.lock().unwrap_or_else(PoisonError::into_inner) = id;
+}

@@ -1,0 +1,105 @@
+//! What everything in a worker shares.
+
+use std::sync::Arc;
+
+use gateway_broker::{Broker, Entry};
+use gateway_config::{ComfySettings, QueueSettings, WorkerSettings};
+use gateway_core::workflow::{Workflow, WorkflowSource};
+use gateway_core::{JobError, JobId};
+use gateway_db::{Database, DbError, Job};
+use gateway_storage::Storage;
+use moka::sync::Cache;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::active::ActiveJobs;
+use crate::failure;
+
+/// Jobs whose outputs are fetched at the same time, beside those that run.
+const COLLECTING: usize = 16;
+
+/// What a worker is built from.
+#[derive(Clone)]
+pub struct WorkerParts {
+    /// What lasts.
+    pub database: Database,
+    /// What processes tell each other.
+    pub broker: Arc<dyn Broker>,
+    /// Outputs.
+    pub storage: Arc<dyn Storage>,
+    /// The ComfyUI servers.
+    pub comfyui: ComfySettings,
+    /// The queue.
+    pub queue: QueueSettings,
+    /// Concurrency, leases, grace.
+    pub worker: WorkerSettings,
+}
+
+/// What everything in a worker shares.
+pub(crate) struct Context {
+    pub(crate) parts: WorkerParts,
+    pub(crate) worker_id: String,
+    pub(crate) active: ActiveJobs,
+    pub(crate) collecting: Semaphore,
+    /// No more jobs are taken.
+    pub(crate) draining: CancellationToken,
+    /// Running jobs are handed back.
+    pub(crate) hand_back: CancellationToken,
+    /// Jobs under way.
+    pub(crate) jobs: TaskTracker,
+    workflows: Cache<(String, i32), Arc<Workflow>>,
+}
+
+impl Context {
+    pub(crate) fn new(parts: WorkerParts) -> Self {
+        let random: u64 = rand::random();
+        Self {
+            parts,
+            worker_id: format!("w-{random:016x}"),
+            active: ActiveJobs::default(),
+            collecting: Semaphore::new(COLLECTING),
+            draining: CancellationToken::new(),
+            hand_back: CancellationToken::new(),
+            jobs: TaskTracker::new(),
+            workflows: Cache::new(1_000),
+        }
+    }
+
+    /// The workflow of `job`, in the version that it began with.
+    pub(crate) async fn workflow(&self, job: &Job) -> Result<Result<Arc<Workflow>, Box<JobError>>, DbError> {
+        let key = (job.workflow_id.clone(), job.workflow_version);
+        if let Some(workflow) = self.workflows.get(&key) {
+            return Ok(Ok(workflow));
+        }
+        let Some(record) = self.parts.database.find_workflow(&key.0, Some(key.1)).await? else {
+            return Ok(Err(Box::new(failure::workflow_gone())));
+        };
+        let source = WorkflowSource {
+            graph: &record.graph,
+            input_schema: Some(&record.summary.input_schema),
+            outputs: &record.outputs,
+        };
+        match Workflow::compile(source, None) {
+            Ok(workflow) => {
+                let workflow = Arc::new(workflow);
+                self.workflows.insert(key, Arc::clone(&workflow));
+                Ok(Ok(workflow))
+            }
+            Err(faults) => Ok(Err(Box::new(failure::invalid_graph(faults)))),
+        }
+    }
+
+    /// Hints the queue at a job that is `queued` in the database.
+    pub(crate) async fn enqueue(&self, entry: Entry) {
+        let job: JobId = entry.job;
+        match self.parts.broker.enqueue(vec![entry]).await {
+            Ok(()) => {
+                if let Err(error) = self.parts.database.mark_dispatched(&[job]).await {
+                    tracing::debug!(%error, job_id = %job, "not noted as dispatched; the sweep will tell the queue again");
+                }
+            }
+            Err(error) => tracing::warn!(%error, job_id = %job, "the queue was not told of a job; the sweep will"),
+        }
+    }
+}

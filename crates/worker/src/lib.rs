@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+
+mod active;
+mod backend;
+mod context;
+mod failure;
+mod lease;
+mod run;
+mod sweep;
+mod worker;
+
+pub use context::WorkerParts;
+pub use worker::{StartError, Worker};

@@ -1,0 +1,85 @@
+//! A job whose earlier claim may have reached ComfyUI: its prompt is looked for there and followed, not run twice.
+
+use std::time::Duration;
+
+use comfyui_client::{CallError, PreparedPrompt};
+use gateway_core::event::LogLevel;
+use gateway_db::Claimed;
+
+use super::prepare::picture_nodes;
+use super::{Ended, Finished, Run, Setback};
+use crate::failure;
+
+/// Between the two looks: the earlier claim's request may still be on its way.
+const SECOND_LOOK: Duration = Duration::from_millis(1_200);
+
+/// What one look found.
+enum Found {
+    Queued,
+    Ended(Box<Finished>),
+    Nothing,
+}
+
+impl Run {
+    /// Follows the prompt of an earlier claim where ComfyUI has it; else begins a new attempt and gives `None`.
+    pub(super) async fn adopt(&mut self, prompt: &PreparedPrompt) -> Result<Option<Ended>, Setback> {
+        let registration = self.backend.prompts.register(&self.prompt_id(), picture_nodes(prompt.graph()));
+        for look in 0..2 {
+            if look > 0 {
+                tokio::time::sleep(SECOND_LOOK).await;
+            }
+            match self.look().await {
+                Ok(Found::Queued) => {
+                    self.log(LogLevel::Info, "adopted", "ComfyUI still has the prompt of an earlier worker; it is followed");
+                    return Ok(Some(self.follow(registration, prompt.graph()).await));
+                }
+                Ok(Found::Ended(finished)) => {
+                    self.log(LogLevel::Info, "adopted", "ComfyUI has the result of an earlier worker; it is collected");
+                    return Ok(Some(Ended::Finished(*finished)));
+                }
+                Ok(Found::Nothing) => {}
+                Err(error) => {
+                    tracing::info!(job_id = %self.job.id, %error, "ComfyUI can't be asked for an earlier prompt yet");
+                    return Ok(Some(Ended::Unreachable));
+                }
+            }
+        }
+        drop(registration);
+        self.begin_again().await?;
+        Ok(None)
+    }
+
+    /// First the queue, then the history: in the other order a prompt that ends in between is missed.
+    async fn look(&self) -> Result<Found, CallError> {
+        let prompt_id = self.prompt_id();
+        if self.backend.client.queue().await?.find(&prompt_id).is_some() {
+            return Ok(Found::Queued);
+        }
+        let finished = |entry| Finished { entry, pictures: Vec::new(), blocked: None, stopped: None };
+        let entry = self.backend.client.history(&prompt_id).await?;
+        Ok(entry.map_or(Found::Nothing, |entry| Found::Ended(Box::new(finished(entry)))))
+    }
+
+    async fn begin_again(&mut self) -> Result<(), Setback> {
+        if self.signal.borrow().cancel {
+            return Err(Setback::Canceled);
+        }
+        if self.job.attempt >= self.context.parts.queue.max_attempts {
+            return Err(Setback::Failed(Box::new(failure::worker_lost(self.job.attempt))));
+        }
+        let begun = self.context.parts.database.begin_attempt(self.lease(), self.backend.url()).await;
+        match begun {
+            Ok(Some(Claimed { job, .. })) => {
+                self.job = job;
+                self.context.active.replace(self.lease());
+                self.log(LogLevel::Info, "attempt", format!("attempt {} begins", self.job.attempt));
+                Ok(())
+            }
+            Ok(None) => Err(Setback::ClaimLost),
+            Err(error) => {
+                tracing::warn!(%error, job_id = %self.job.id, "a new attempt could not be stored");
+                Err(Setback::ClaimLost)
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Fetches what a run made and stores it under names of ours. Nothing is read into memory whole.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use comfyui_client::{CallError, FileRef, FolderKind, OutputItem};
+use gateway_core::OutputKind;
+use gateway_core::output::{extension_of, file_name, storage_prefix};
+use gateway_db::Output;
+use gateway_storage::{StorageError, Stored};
+
+use super::sniff::{self, Sniffed, sniff};
+use super::{Finished, Run};
+
+/// Between the tries to fetch one file.
+const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Why outputs were not collected.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CollectError {
+    /// ComfyUI lists a file and does not have it.
+    #[error("ComfyUI lists an output that it no longer has")]
+    Gone,
+    /// ComfyUI could not be read.
+    #[error("an output could not be fetched")]
+    Fetch(#[source] CallError),
+    /// It could not be stored.
+    #[error("an output could not be stored")]
+    Store(#[from] StorageError),
+}
+
+/// One thing to be stored.
+enum Item {
+    File(FileRef),
+    Bytes(Bytes, Option<&'static str>),
+}
+
+impl Run {
+    /// Stores all outputs of a run, in the order of the history.
+    pub(super) async fn collect(&self, finished: &mut Finished) -> Result<Vec<Output>, CollectError> {
+        let mut outputs: Vec<Output> = Vec::new();
+        for (node, item) in self.wanted(finished) {
+            let index = outputs.len() + 1;
+            let output = match item {
+                Item::File(file) => self.fetch(&node, index, &file).await?,
+                Item::Bytes(bytes, known) => self.keep(&node, index, bytes, known).await?,
+            };
+            outputs.push(output);
+        }
+        Ok(outputs)
+    }
+
+    /// What of the run counts as output: saved files and texts; temp files and all else only of nodes that
+    /// the workflow names.
+    fn wanted(&self, finished: &mut Finished) -> Vec<(String, Item)> {
+        let mut seen = HashSet::new();
+        let mut wanted = Vec::new();
+        for output in std::mem::take(&mut finished.entry.outputs) {
+            if !self.workflow.is_output(&output.node_id) {
+                continue;
+            }
+            match output.item {
+                OutputItem::File(file) => {
+                    let counts = match file.kind {
+                        FolderKind::Output => true,
+                        FolderKind::Temp => self.workflow.wants_temp(&output.node_id),
+                        FolderKind::Input => false,
+                    };
+                    if counts && seen.insert(file.clone()) {
+                        wanted.push((output.node_id, Item::File(file)));
+                    }
+                }
+                OutputItem::Text(text) => wanted.push((output.node_id, Item::Bytes(Bytes::from(text), Some(TEXT)))),
+            }
+        }
+        let pictures = std::mem::take(&mut finished.pictures);
+        wanted.extend(pictures.into_iter().map(|(node, bytes)| (node, Item::Bytes(bytes, None))));
+        wanted
+    }
+
+    async fn fetch(&self, node: &str, index: usize, file: &FileRef) -> Result<Output, CollectError> {
+        let mut pauses = PAUSES.iter();
+        loop {
+            let error = match self.fetch_once(node, index, file).await {
+                Ok(output) => return Ok(output),
+                Err(CollectError::Fetch(error)) => error,
+                Err(other) => return Err(other),
+            };
+            if error.is_not_found() {
+                return Err(CollectError::Gone);
+            }
+            let Some(pause) = pauses.next() else {
+                return Err(CollectError::Fetch(error));
+            };
+            tracing::debug!(job_id = %self.job.id, %error, "an output is fetched again");
+            tokio::time::sleep(*pause).await;
+        }
+    }
+
+    async fn fetch_once(&self, node: &str, index: usize, file: &FileRef) -> Result<Output, CollectError> {
+        let mut download = self.backend.client.view(file).await.map_err(CollectError::Fetch)?;
+        let mut head = BytesMut::new();
+        while head.len() < sniff::HEAD {
+            match download.next_chunk().await.map_err(CollectError::Fetch)? {
+                Some(chunk) => head.extend_from_slice(&chunk),
+                None => break,
+            }
+        }
+        if head.is_empty() {
+            let reason = String::from("an output file is empty");
+            return Err(CollectError::Fetch(CallError::Malformed { operation: "GET /view", reason }));
+        }
+        let sniffed = sniff(&head);
+        let (name, key) = self.place(sniffed.kind, index, extension_of(sniffed.content_type));
+        let mut writer = self.context.parts.storage.create(&key).await?;
+        writer.write(head.freeze()).await?;
+        while let Some(chunk) = download.next_chunk().await.map_err(CollectError::Fetch)? {
+            writer.write(chunk).await?;
+        }
+        let stored = writer.finish().await?;
+        Ok(self.record(node, name, key, sniffed, stored))
+    }
+
+    async fn keep(
+        &self,
+        node: &str,
+        index: usize,
+        bytes: Bytes,
+        known: Option<&'static str>,
+    ) -> Result<Output, CollectError> {
+        let sniffed = match known {
+            Some(content_type) => Sniffed { content_type, kind: OutputKind::of_content_type(content_type), size: None },
+            None => sniff(&bytes),
+        };
+        let (name, key) = self.place(sniffed.kind, index, extension_of(sniffed.content_type));
+        let mut writer = self.context.parts.storage.create(&key).await?;
+        writer.write(bytes).await?;
+        let stored = writer.finish().await?;
+        Ok(self.record(node, name, key, sniffed, stored))
+    }
+
+    /// Name and storage key of an output. No byte of either is ComfyUI's.
+    fn place(&self, kind: OutputKind, index: usize, extension: &str) -> (String, String) {
+        let name = file_name(kind, index, extension);
+        let key = format!("{}/{name}", storage_prefix(self.job.id, self.job.epoch));
+        (name, key)
+    }
+
+    fn record(&self, node: &str, file: String, storage_key: String, sniffed: Sniffed, stored: Stored) -> Output {
+        Output {
+            file,
+            node_id: node.to_owned(),
+            kind: sniffed.kind,
+            content_type: sniffed.content_type.to_owned(),
+            size: i64::try_from(stored.size).unwrap_or(i64::MAX),
+            sha256: stored.sha256,
+            width: sniffed.size.map(|(width, _)| width),
+            height: sniffed.size.map(|(_, height)| height),
+            storage_key,
+            created_at: self.context.parts.database.now(),
+        }
+    }
+}

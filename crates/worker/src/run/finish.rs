@@ -1,0 +1,247 @@
+//! The end of a run: outputs stored, the job settled or given back, whoever watches told.
+
+use std::time::Instant;
+
+use comfyui_client::{FailureClass, Outcome};
+use gateway_broker::Entry;
+use gateway_core::event::{JobEvent, LogLevel, LogLine};
+use gateway_core::retry::backoff_ms;
+use gateway_core::{JobError, JobStatus, Timestamp};
+use gateway_db::{DbError, Job, Lease, Release, Settlement};
+
+use super::collect::CollectError;
+use super::stop::Reason;
+use super::{Ended, Finished, Run, Setback};
+use crate::context::Context;
+use crate::failure;
+
+/// How long a job waits whose ComfyUI can't be asked for its prompt.
+const UNREACHABLE_PAUSE_MS: i64 = 1_000;
+
+impl Run {
+    /// A prompt that has a history entry.
+    pub(super) async fn finish(mut self, mut finished: Finished) {
+        let job_id = self.job.id;
+        match &finished.entry.outcome {
+            Outcome::Succeeded => {}
+            Outcome::Failed(failure) => {
+                if failure.class == FailureClass::OutOfMemory {
+                    self.free_memory().await;
+                }
+                if failure.class == FailureClass::CudaPoisoned {
+                    self.backend.mark_stuck("its device failed");
+                }
+                let error = failure::execution(failure, &self.workflow);
+                return self.end_in_failure(error).await;
+            }
+            Outcome::Interrupted => {
+                return match finished.stopped {
+                    Some(Reason::Cancel) => self.settle(JobStatus::Canceled, None, Vec::new(), None).await,
+                    Some(Reason::Timeout) => self.end_timed_out().await,
+                    None if self.signal.borrow().cancel => self.settle(JobStatus::Canceled, None, Vec::new(), None).await,
+                    None => self.end_in_failure(failure::interrupted()).await,
+                };
+            }
+            Outcome::Unknown => return self.end_in_failure(failure::unknown_outcome()).await,
+        }
+        // The next prompt may go to ComfyUI while this one's outputs are fetched, but not without bound.
+        let context = std::sync::Arc::clone(&self.context);
+        let _collecting = context.collecting.acquire().await;
+        self.slot = None;
+        let began = Instant::now();
+        match self.collect(&mut finished).await {
+            Ok(outputs) if outputs.is_empty() => {
+                let error = failure::no_outputs(finished.blocked.as_ref(), &self.workflow);
+                self.end_in_failure(error).await;
+            }
+            Ok(outputs) => {
+                let store_ms = i64::try_from(began.elapsed().as_millis()).ok();
+                self.settle(JobStatus::Succeeded, None, outputs, store_ms).await;
+            }
+            Err(error) => {
+                tracing::warn!(%job_id, error = &error as &dyn std::error::Error, "outputs were not collected");
+                if matches!(error, CollectError::Gone) {
+                    // Cached nodes name files of earlier runs; without the cache they are made anew.
+                    self.free_memory().await;
+                }
+                self.end_in_failure(collect_failure(&error)).await;
+            }
+        }
+    }
+
+    /// A prompt that left ComfyUI in another way.
+    pub(super) async fn conclude(mut self, ended: Ended) {
+        match ended {
+            Ended::Finished(finished) => Box::pin(self.finish(finished)).await,
+            Ended::Lost => {
+                self.log(LogLevel::Warn, "lost", "ComfyUI no longer knows the prompt");
+                self.end_in_failure(failure::prompt_lost()).await;
+            }
+            Ended::Canceled => self.settle(JobStatus::Canceled, None, Vec::new(), None).await,
+            Ended::TimedOut => self.end_timed_out().await,
+            Ended::TakenBack | Ended::HandedBack { alive: false } => self.release(None, false, false).await,
+            Ended::HandedBack { alive: true } => self.release(None, true, true).await,
+            Ended::Unreachable => {
+                let due = self.context.parts.database.now().plus_millis(UNREACHABLE_PAUSE_MS);
+                self.release(Some(due), true, true).await;
+            }
+            Ended::ClaimLost => {
+                tracing::warn!(job_id = %self.job.id, epoch = self.job.epoch, "another worker has the job; this one drops it");
+            }
+        }
+    }
+
+    /// A job that did not get as far as ComfyUI.
+    pub(super) async fn set_back(mut self, setback: Setback) {
+        match setback {
+            Setback::Failed(error) => self.end_in_failure(*error).await,
+            Setback::NotRun => self.release(None, false, false).await,
+            Setback::Canceled => self.settle(JobStatus::Canceled, None, Vec::new(), None).await,
+            Setback::ClaimLost => tracing::warn!(job_id = %self.job.id, "another worker has the job; this one drops it"),
+        }
+    }
+
+    async fn end_timed_out(&mut self) {
+        if self.signal.borrow().cancel {
+            return self.settle(JobStatus::Canceled, None, Vec::new(), None).await;
+        }
+        let limit = i64::try_from(self.time_limit().as_millis()).unwrap_or(i64::MAX);
+        self.settle(JobStatus::Failed, Some(failure::timeout(limit)), Vec::new(), None).await;
+    }
+
+    /// Tries again later where that can help and attempts are left; else the job fails.
+    async fn end_in_failure(&mut self, error: JobError) {
+        let attempts = self.job.attempt;
+        let again = error.retryable && attempts < self.context.parts.queue.max_attempts && !self.signal.borrow().cancel;
+        if !again {
+            let status = if self.signal.borrow().cancel { JobStatus::Canceled } else { JobStatus::Failed };
+            let error = (status == JobStatus::Failed).then_some(error);
+            return self.settle(status, error, Vec::new(), None).await;
+        }
+        let wait = backoff_ms(attempts, self.context.parts.queue.backoff_scale, rand::random());
+        let message = format!("attempt {attempts} failed ({}: {}); the next one follows in {wait} ms", error.code, error.message);
+        tracing::info!(job_id = %self.job.id, correlation_id = self.job.correlation_id, "{message}");
+        self.log(LogLevel::Warn, "retry", message);
+        let due = self.context.parts.database.now().plus_millis(wait);
+        self.release(Some(due), true, false).await;
+    }
+
+    async fn settle(
+        &mut self,
+        status: JobStatus,
+        error: Option<JobError>,
+        outputs: Vec<gateway_db::Output>,
+        store_ms: Option<i64>,
+    ) {
+        let code = error.as_ref().map(|error| error.code.as_str());
+        let count = outputs.len();
+        let logs = std::mem::take(&mut self.logs);
+        let settlement = Settlement { status, error, outputs, store_ms, logs };
+        if !settle(&self.context, self.lease(), settlement).await {
+            return;
+        }
+        self.slot = None;
+        self.backend.forget_history(self.prompt_id());
+        let run_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(
+            job_id = %self.job.id,
+            correlation_id = self.job.correlation_id,
+            workflow = self.job.workflow_id,
+            attempt = self.job.attempt,
+            %status,
+            code,
+            outputs = count,
+            run_ms,
+            "job ended"
+        );
+    }
+
+    async fn release(&mut self, not_before: Option<Timestamp>, used_attempt: bool, prompt_may_live: bool) {
+        let logs = std::mem::take(&mut self.logs);
+        let release = Release { not_before, used_attempt, prompt_may_live, logs };
+        match self.context.parts.database.release_job(self.lease(), release).await {
+            Ok(true) => {}
+            Ok(false) => return tracing::warn!(job_id = %self.job.id, "the claim was lost before the job was given back"),
+            Err(error) => {
+                return tracing::error!(%error, job_id = %self.job.id, "a job was not given back; it is recovered when its claim runs out");
+            }
+        }
+        if !prompt_may_live {
+            self.backend.forget_history(self.prompt_id());
+        }
+        self.context.parts.broker.publish(self.job.id, JobEvent::Status(JobStatus::Queued));
+        let entry = Entry {
+            job: self.job.id,
+            priority: self.job.priority,
+            owner: self.job.owner.clone(),
+            since: self.job.created_at,
+            not_before,
+        };
+        self.context.enqueue(entry).await;
+    }
+
+    async fn free_memory(&mut self) {
+        self.log(LogLevel::Info, "free", "ComfyUI is asked to free its memory");
+        if let Err(error) = self.backend.client.free(true, true).await {
+            tracing::warn!(comfyui = self.backend.url(), %error, "ComfyUI could not be asked to free memory");
+        }
+    }
+}
+
+fn collect_failure(error: &CollectError) -> JobError {
+    match error {
+        CollectError::Gone => failure::call(
+            "ComfyUI lists an output that it no longer has",
+            &comfyui_client::CallError::Status { status: 404, hint: "the file is gone" },
+        ),
+        CollectError::Fetch(error) => failure::call("an output could not be fetched", error),
+        CollectError::Store(error) => failure::storage(error),
+    }
+}
+
+/// Settles and tells whoever watches; `false` where the claim was lost or nothing could be written.
+async fn settle(context: &Context, lease: Lease, settlement: Settlement) -> bool {
+    let status = settlement.status;
+    match context.parts.database.settle_job(lease, settlement).await {
+        Ok(true) => {
+            context.parts.broker.publish(lease.job, JobEvent::Status(status));
+            true
+        }
+        Ok(false) => {
+            tracing::warn!(job_id = %lease.job, epoch = lease.epoch, "the claim was lost: another worker's result stands");
+            false
+        }
+        Err(error) => {
+            tracing::error!(%error, job_id = %lease.job, "a job was not settled; it is recovered when its claim runs out");
+            false
+        }
+    }
+}
+
+/// A job whose workflow can't be had.
+pub(super) async fn without_workflow(context: &Context, job: &Job, error: JobError) {
+    let settlement =
+        Settlement { status: JobStatus::Failed, error: Some(error), outputs: Vec::new(), store_ms: None, logs: Vec::new() };
+    settle(context, Lease { job: job.id, epoch: job.epoch }, settlement).await;
+}
+
+/// The database failed after the claim: the job goes back, or is recovered when its claim runs out.
+pub(super) async fn database_failed(context: &Context, job: &Job, error: &DbError) {
+    tracing::error!(%error, job_id = %job.id, "a job's workflow could not be read");
+    let line = LogLine {
+        time: context.parts.database.now(),
+        level: LogLevel::Warn,
+        event: String::from("retry"),
+        message: String::from("the database failed; the job is queued again"),
+        node: None,
+    };
+    let release = Release {
+        not_before: Some(context.parts.database.now().plus_millis(1_000)),
+        used_attempt: false,
+        prompt_may_live: job.prompt_id.is_some(),
+        logs: vec![line],
+    };
+    if let Err(error) = context.parts.database.release_job(Lease { job: job.id, epoch: job.epoch }, release).await {
+        tracing::error!(%error, job_id = %job.id, "a job was not given back; it is recovered when its claim runs out");
+    }
+}

@@ -1,0 +1,211 @@
+//! Follows a prompt to its end. The socket's messages are hints and progress; what counts is the history, and
+//! that a prompt is gone only what queue and history both don't know, twice.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use comfyui_client::{Event, ExecutionFailure, NodeState, QueuePlace};
+use gateway_broker::BackendState;
+use gateway_core::event::{JobEvent, LogLevel};
+use gateway_core::progress::ProgressTracker;
+use serde_json::{Map, Value};
+
+use super::stop::{Reason, Stop};
+use super::{Ended, Finished, Run};
+use crate::backend::{Registration, Update};
+
+/// Between two messages of progress: 4 a second.
+const PROGRESS_GAP: Duration = Duration::from_millis(250);
+/// Between the first look that finds nothing and the one that settles it.
+const ABSENT_FOR: Duration = Duration::from_millis(1_000);
+/// A server that is gone this long does not keep the job waiting for it.
+const GONE_AFTER: Duration = Duration::from_secs(30);
+const TICK: Duration = Duration::from_millis(250);
+
+/// What is known of a prompt that is followed.
+pub(super) struct Following {
+    pub(super) registration: Registration,
+    tracker: ProgressTracker,
+    /// Since when ComfyUI runs it; waiting there does not count as running.
+    pub(super) running_since: Option<Instant>,
+    absent_since: Option<Instant>,
+    gone_since: Option<Instant>,
+    published: Instant,
+    pictures: Vec<(String, Bytes)>,
+    blocked: Option<ExecutionFailure>,
+    pub(super) stop: Option<Stop>,
+}
+
+impl Run {
+    pub(super) async fn follow(&mut self, registration: Registration, graph: &Map<String, Value>) -> Ended {
+        let mut following = Following {
+            registration,
+            tracker: ProgressTracker::new(graph),
+            running_since: None,
+            absent_since: None,
+            gone_since: None,
+            published: Instant::now(),
+            pictures: Vec::new(),
+            blocked: None,
+            stop: None,
+        };
+        let hand_back = self.context.hand_back.clone();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let ended = tokio::select! {
+                update = following.registration.next() => self.news(&mut following, update).await,
+                _ = tick.tick() => self.tick(&mut following).await,
+                () = hand_back.cancelled() => return self.hand_back(&following).await,
+            };
+            if let Some(ended) = ended {
+                return ended;
+            }
+        }
+    }
+
+    async fn news(&mut self, following: &mut Following, update: Update) -> Option<Ended> {
+        match update {
+            Update::Event(event) => self.event(following, event).await,
+            Update::Place(place) => {
+                following.absent_since = None;
+                following.gone_since = None;
+                if place == QueuePlace::Running {
+                    following.running_since.get_or_insert_with(Instant::now);
+                }
+                None
+            }
+            Update::Absent => self.absent(following).await,
+            Update::Stuck => self.take_back(following).await,
+        }
+    }
+
+    async fn event(&mut self, following: &mut Following, event: Event) -> Option<Ended> {
+        match event {
+            Event::ExecutionStart { .. } => {
+                following.running_since.get_or_insert_with(Instant::now);
+            }
+            Event::Cached { nodes, .. } => following.tracker.cached(nodes.iter().map(String::as_str)),
+            Event::Executing { node: Some(node), display_node, .. } => {
+                following.tracker.executing(display_node.as_deref().unwrap_or(&node));
+            }
+            Event::Executing { node: None, .. } => return self.history(following).await,
+            Event::Progress { node: Some(node), value, max, .. } => following.tracker.advance(&node, value, max),
+            Event::ProgressState { nodes, .. } => {
+                for node in &nodes {
+                    let id = node.display_node_id.as_deref().unwrap_or(&node.node_id);
+                    match node.state {
+                        NodeState::Finished => following.tracker.finish(id),
+                        _ => following.tracker.advance(id, node.value, node.max),
+                    }
+                }
+            }
+            Event::Error { failure, blocked: true, .. } => {
+                self.log(LogLevel::Warn, "blocked", "a node stopped its branch of the workflow");
+                following.blocked = Some(failure);
+            }
+            Event::Preview { node_id: Some(node), bytes, .. } => following.pictures.push((node, bytes)),
+            _ => {}
+        }
+        self.publish(following);
+        None
+    }
+
+    fn publish(&mut self, following: &mut Following) {
+        let now = Instant::now();
+        if now.duration_since(following.published) < PROGRESS_GAP {
+            return;
+        }
+        following.published = now;
+        let since = following.running_since.unwrap_or(self.began);
+        let elapsed = i64::try_from(now.duration_since(since).as_millis()).unwrap_or(i64::MAX);
+        let progress = following.tracker.snapshot(elapsed);
+        self.context.parts.broker.publish(self.job.id, JobEvent::Progress(progress));
+    }
+
+    /// Its end, where the history has it.
+    async fn history(&mut self, following: &mut Following) -> Option<Ended> {
+        match self.backend.client.history(following.registration.prompt_id()).await {
+            Ok(Some(entry)) => Some(Ended::Finished(Finished {
+                entry,
+                pictures: std::mem::take(&mut following.pictures),
+                blocked: following.blocked.take(),
+                stopped: following.stop.as_ref().map(|stop| stop.reason),
+            })),
+            Ok(None) => None,
+            Err(error) => {
+                tracing::debug!(job_id = %self.job.id, %error, "the history can't be read; the next look will");
+                None
+            }
+        }
+    }
+
+    /// Not in the queue: it has ended, or it is lost.
+    async fn absent(&mut self, following: &mut Following) -> Option<Ended> {
+        following.gone_since = None;
+        match self.backend.client.history(following.registration.prompt_id()).await {
+            Ok(Some(_)) => return self.history(following).await,
+            Ok(None) => {}
+            // An entry that can't be read says nothing of the prompt.
+            Err(error) => {
+                tracing::debug!(job_id = %self.job.id, %error, "the history can't be read; the next look will");
+                return None;
+            }
+        }
+        let since = *following.absent_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < ABSENT_FOR {
+            return None;
+        }
+        let canceled = following.stop.as_ref().is_some_and(|stop| stop.reason == Reason::Cancel);
+        let timed_out = following.stop.as_ref().is_some_and(|stop| stop.reason == Reason::Timeout);
+        Some(match (canceled, timed_out) {
+            (true, _) => Ended::Canceled,
+            (_, true) => Ended::TimedOut,
+            _ => Ended::Lost,
+        })
+    }
+
+    async fn tick(&mut self, following: &mut Following) -> Option<Ended> {
+        let signal = *self.signal.borrow_and_update();
+        if signal.lost {
+            return Some(Ended::ClaimLost);
+        }
+        if self.backend.state() == BackendState::Unreachable {
+            let since = *following.gone_since.get_or_insert_with(Instant::now);
+            return (since.elapsed() >= GONE_AFTER).then_some(Ended::Unreachable);
+        }
+        following.gone_since = None;
+        if signal.cancel && following.stop.is_none() {
+            self.log(LogLevel::Info, "cancel", "ComfyUI is asked to stop the run");
+            following.stop = Some(Stop::new(Reason::Cancel));
+        }
+        let limit = self.time_limit();
+        let over = following.running_since.is_some_and(|since| since.elapsed() > limit);
+        if over && following.stop.is_none() {
+            self.log(LogLevel::Warn, "timeout", format!("ran longer than {} ms: ComfyUI is asked to stop it", limit.as_millis()));
+            following.stop = Some(Stop::new(Reason::Timeout));
+        }
+        self.flush_logs_of_a_long_run().await;
+        match following.stop {
+            Some(_) => self.stop(following).await,
+            None => None,
+        }
+    }
+
+    /// How long ComfyUI may run this job.
+    pub(super) fn time_limit(&self) -> Duration {
+        let own = self.job.timeout_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+        own.unwrap_or(self.context.parts.comfyui.timeout)
+    }
+
+    /// The log of a run that takes a while is readable before its end.
+    async fn flush_logs_of_a_long_run(&mut self) {
+        if self.logs.is_empty() || self.began.elapsed() < Duration::from_secs(1) {
+            return;
+        }
+        let lines = std::mem::take(&mut self.logs);
+        if let Err(error) = self.context.parts.database.log_job(self.lease(), lines).await {
+            tracing::warn!(%error, job_id = %self.job.id, "lines of a job's log were not stored");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! One job, from the queue's hint to its end. Holds the order of the steps; each step is a file.
+
+mod adopt;
+mod collect;
+mod finish;
+mod follow;
+mod prepare;
+mod sniff;
+mod stop;
+mod submit;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use comfyui_client::{ExecutionFailure, HistoryEntry, PreparedPrompt};
+use gateway_broker::Entry;
+use gateway_core::JobError;
+use gateway_core::event::{JobEvent, LogLevel, LogLine};
+use gateway_core::workflow::Workflow;
+use gateway_db::{Claim, Claimed, Job, Lease};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use crate::active::Signal;
+use crate::backend::Backend;
+use crate::context::Context;
+
+/// How long a hint waits whose job could not be claimed because the database failed.
+const CLAIM_AGAIN_MS: i64 = 1_000;
+
+/// A job under way.
+pub(crate) struct Run {
+    pub(crate) context: Arc<Context>,
+    pub(crate) backend: Arc<Backend>,
+    pub(crate) job: Job,
+    pub(crate) workflow: Arc<Workflow>,
+    pub(crate) signal: watch::Receiver<Signal>,
+    pub(crate) logs: Vec<LogLine>,
+    pub(crate) began: Instant,
+    /// Room in ComfyUI; given back as soon as the prompt has left it.
+    pub(crate) slot: Option<OwnedSemaphorePermit>,
+}
+
+/// How a prompt left ComfyUI, or why it is followed no more.
+pub(crate) enum Ended {
+    /// It has a history entry.
+    Finished(Finished),
+    /// It is neither queued nor in the history.
+    Lost,
+    /// It left without an entry after its owner wanted it canceled.
+    Canceled,
+    /// It ran too long.
+    TimedOut,
+    /// The server runs nothing any more; the prompt was taken back before it ran.
+    TakenBack,
+    /// The server has been gone for long; the prompt may be there when it is back.
+    Unreachable,
+    /// The worker stops. `alive`: ComfyUI still has the prompt.
+    HandedBack { alive: bool },
+    /// Somebody else has the job.
+    ClaimLost,
+}
+
+/// A prompt that ran to an end.
+pub(crate) struct Finished {
+    pub(crate) entry: HistoryEntry,
+    /// Pictures that came over the socket only: node and PNG.
+    pub(crate) pictures: Vec<(String, bytes::Bytes)>,
+    /// What stopped a branch, where something did.
+    pub(crate) blocked: Option<ExecutionFailure>,
+    /// Whether this worker asked ComfyUI to stop it.
+    pub(crate) stopped: Option<stop::Reason>,
+}
+
+/// What becomes of a job that did not get as far as ComfyUI, or not with a result.
+pub(crate) enum Setback {
+    /// It fails, or is tried again where the error and the attempts left allow it.
+    Failed(Box<JobError>),
+    /// Back to the queue; it was never run.
+    NotRun,
+    /// It was canceled.
+    Canceled,
+    /// Somebody else has it.
+    ClaimLost,
+}
+
+/// Runs the job that `entry` hints at, on `backend`, in `slot`.
+pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>, entry: Entry, slot: OwnedSemaphorePermit) {
+    let claim = Claim {
+        worker_id: context.worker_id.clone(),
+        backend: backend.url().to_owned(),
+        lease: context.parts.worker.lease,
+    };
+    let claimed = match context.parts.database.claim_job(entry.job, claim).await {
+        Ok(Some(claimed)) => claimed,
+        Ok(None) => return,
+        Err(error) => {
+            tracing::warn!(%error, job_id = %entry.job, "a job could not be claimed; it is tried again");
+            let due = context.parts.database.now().plus_millis(CLAIM_AGAIN_MS);
+            return context.enqueue(Entry { not_before: Some(due), ..entry }).await;
+        }
+    };
+    let Claimed { job, look_first } = claimed;
+    let (_guard, signal) = context.active.add(Lease { job: job.id, epoch: job.epoch });
+    if job.cancel_requested {
+        context.active.cancel(job.id);
+    }
+    context.parts.broker.publish(job.id, JobEvent::Status(job.status));
+    let workflow = match context.workflow(&job).await {
+        Ok(Ok(workflow)) => workflow,
+        Ok(Err(error)) => return finish::without_workflow(&context, &job, *error).await,
+        Err(error) => return finish::database_failed(&context, &job, &error).await,
+    };
+    let run = Run { context, backend, job, workflow, signal, logs: Vec::new(), began: Instant::now(), slot: Some(slot) };
+    run.go(look_first).await;
+}
+
+impl Run {
+    async fn go(mut self, look_first: bool) {
+        let ended = match self.reach_the_end(look_first).await {
+            Ok(ended) => ended,
+            Err(setback) => return self.set_back(setback).await,
+        };
+        match ended {
+            Ended::Finished(finished) => self.finish(finished).await,
+            other => self.conclude(other).await,
+        }
+    }
+
+    async fn reach_the_end(&mut self, look_first: bool) -> Result<Ended, Setback> {
+        let prompt = self.prepare()?;
+        if look_first && let Some(ended) = self.adopt(&prompt).await? {
+            return Ok(ended);
+        }
+        if self.signal.borrow().cancel {
+            return Err(Setback::Canceled);
+        }
+        self.submit_and_follow(&prompt).await
+    }
+
+    async fn submit_and_follow(&mut self, prompt: &PreparedPrompt) -> Result<Ended, Setback> {
+        let registration = self.submit(prompt).await?;
+        Ok(self.follow(registration, prompt.graph()).await)
+    }
+
+    /// The claim that all writes must show.
+    pub(crate) fn lease(&self) -> Lease {
+        Lease { job: self.job.id, epoch: self.job.epoch }
+    }
+
+    /// The id of the prompt in ComfyUI.
+    pub(crate) fn prompt_id(&self) -> String {
+        self.job.prompt_id.clone().unwrap_or_else(|| self.job.id.prompt_id(self.job.epoch).to_string())
+    }
+
+    /// Adds a line to the job's log. `message` must hold nothing that the caller sent.
+    pub(crate) fn log(&mut self, level: LogLevel, event: &str, message: impl Into<String>) {
+        let time = self.context.parts.database.now();
+        self.logs.push(LogLine { time, level, event: event.to_owned(), message: message.into(), node: None });
+    }
+}

@@ -1,0 +1,85 @@
+//! What bytes are, by their content: never by a name or a header that somebody else wrote. Pure.
+
+use gateway_core::OutputKind;
+use gateway_core::output::{OPAQUE_TYPE, SHOWN_TYPES};
+
+/// Bytes from the beginning that are enough to tell.
+pub(super) const HEAD: usize = 16 * 1024;
+
+/// What an output is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sniffed {
+    pub(super) content_type: &'static str,
+    pub(super) kind: OutputKind,
+    /// Pixels, for pictures.
+    pub(super) size: Option<(i32, i32)>,
+}
+
+/// Looks at the first bytes of a file.
+pub(super) fn sniff(head: &[u8]) -> Sniffed {
+    let content_type = content_type(head);
+    let shown = SHOWN_TYPES.iter().map(|(shown, _)| *shown).find(|shown| *shown == content_type);
+    let kind = OutputKind::of_content_type(shown.unwrap_or(OPAQUE_TYPE));
+    let size = (kind == OutputKind::Image).then(|| imagesize::blob_size(head).ok()).flatten();
+    Sniffed {
+        content_type: shown.unwrap_or(OPAQUE_TYPE),
+        kind,
+        size: size.and_then(|size| Some((i32::try_from(size.width).ok()?, i32::try_from(size.height).ok()?))),
+    }
+}
+
+fn content_type(head: &[u8]) -> &'static str {
+    if head.starts_with(b"glTF") {
+        return "model/gltf-binary";
+    }
+    match infer::get(head).map(|found| found.mime_type()) {
+        Some("audio/x-wav") => "audio/wav",
+        Some("audio/x-flac") => "audio/flac",
+        Some("video/x-m4v") => "video/mp4",
+        Some(found) => found,
+        None => OPAQUE_TYPE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x02\0\0\0\x01\0\x08\x06\0\0\0";
+
+    #[test]
+    fn contents_are_told_by_their_magic() {
+        for (head, content_type, kind) in [
+            (PNG, "image/png", OutputKind::Image),
+            (b"\xff\xd8\xff\xe0\0\x10JFIF", "image/jpeg", OutputKind::Image),
+            (b"RIFF\x24\0\0\0WEBPVP8 ", "image/webp", OutputKind::Image),
+            (b"GIF89a\x01\0\x01\0", "image/gif", OutputKind::Image),
+            (b"RIFF\x24\0\0\0WAVEfmt ", "audio/wav", OutputKind::Audio),
+            (b"fLaC\0\0\0\x22", "audio/flac", OutputKind::Audio),
+            (b"\0\0\0\x18ftypmp42\0\0\0\0", "video/mp4", OutputKind::Video),
+            (b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\xf7\x81\x01\x42\xf2\x81\x04\x42\xf3\x81\x08\x42\x82\x84webm", "video/webm", OutputKind::Video),
+            (b"glTF\x02\0\0\0", "model/gltf-binary", OutputKind::File),
+        ] {
+            let sniffed = sniff(head);
+            assert_eq!((sniffed.content_type, sniffed.kind), (content_type, kind), "{content_type}");
+        }
+        assert_eq!(sniff(PNG).size, Some((512, 256)));
+    }
+
+    #[test]
+    fn what_a_browser_could_run_is_bytes_of_no_kind() {
+        for head in [
+            &b"<svg xmlns='http://www.w3.org/2000/svg'>"[..],
+            b"<?xml version='1.0'?><svg>",
+            b"<!DOCTYPE html><script>",
+            b"<html>",
+            b"%PDF-1.7",
+            b"alert(1)",
+            b"",
+        ] {
+            let sniffed = sniff(head);
+            assert_eq!(sniffed.content_type, OPAQUE_TYPE, "{head:?}");
+            assert_eq!(sniffed.kind, OutputKind::File);
+        }
+    }
+}

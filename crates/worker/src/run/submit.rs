@@ -1,0 +1,135 @@
+//! Sends the prompt, once. An unclear answer is followed by a look, never by a second sending.
+
+use std::time::Duration;
+
+use comfyui_client::{PreparedPrompt, SubmitError, SubmitOptions};
+use gateway_broker::BackendState;
+use gateway_core::event::LogLevel;
+use serde_json::{Map, Value, json};
+
+use super::prepare::picture_nodes;
+use super::{Run, Setback};
+use crate::backend::Registration;
+use crate::failure;
+
+/// Between the looks after an unclear answer: ComfyUI may still be checking the prompt.
+const LOOKS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(1_000), Duration::from_millis(2_000)];
+
+impl Run {
+    pub(super) async fn submit(&mut self, prompt: &PreparedPrompt) -> Result<Registration, Setback> {
+        let prompt_id = self.job.id.prompt_id(self.job.epoch);
+        let pictures = picture_nodes(prompt.graph());
+        let registration = self.backend.prompts.register(&prompt_id.to_string(), pictures.clone());
+        let options = SubmitOptions {
+            prompt_id,
+            // Without one, ComfyUI tells its events to everybody.
+            client_id: Some(self.backend.current_client_id().unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string())),
+            extra_data: self.extra_data(),
+        };
+        match self.backend.client.submit(prompt, &options).await {
+            Ok(accepted) if accepted.own_id => {
+                self.log(LogLevel::Info, "submitted", "given to ComfyUI");
+                Ok(registration)
+            }
+            Ok(accepted) => {
+                drop(registration);
+                self.log(LogLevel::Info, "submitted", "given to ComfyUI, which named the prompt itself");
+                self.take_name(accepted.prompt_id).await?;
+                Ok(self.backend.prompts.register(&self.prompt_id(), pictures))
+            }
+            Err(SubmitError::Unknown(error)) => self.look_after(registration, &error).await,
+            Err(error) => Err(self.not_taken(error).await),
+        }
+    }
+
+    /// What ComfyUI keeps beside the prompt: by it the job is found again.
+    fn extra_data(&self) -> Map<String, Value> {
+        let gateway = json!({
+            "job": self.job.id,
+            "attempt": self.job.attempt,
+            "epoch": self.job.epoch,
+            "correlationId": self.job.correlation_id,
+        });
+        Map::from_iter([(String::from("gateway"), gateway)])
+    }
+
+    async fn take_name(&mut self, prompt_id: String) -> Result<(), Setback> {
+        match self.context.parts.database.rename_prompt(self.lease(), &prompt_id).await {
+            Ok(true) => {
+                self.job.prompt_id = Some(prompt_id);
+                Ok(())
+            }
+            Ok(false) => Err(Setback::ClaimLost),
+            Err(error) => {
+                tracing::warn!(%error, job_id = %self.job.id, "the prompt's own name was not stored");
+                self.job.prompt_id = Some(prompt_id);
+                Ok(())
+            }
+        }
+    }
+
+    /// The answer was lost: does ComfyUI have the prompt?
+    async fn look_after(
+        &mut self,
+        registration: Registration,
+        error: &comfyui_client::CallError,
+    ) -> Result<Registration, Setback> {
+        self.log(LogLevel::Warn, "unclear", format!("ComfyUI's answer is not clear ({error}); it is asked for the prompt"));
+        for pause in LOOKS {
+            tokio::time::sleep(pause).await;
+            match self.find_prompt().await {
+                Some(prompt_id) if prompt_id == registration.prompt_id() => return Ok(registration),
+                Some(prompt_id) => {
+                    drop(registration);
+                    self.take_name(prompt_id).await?;
+                    return Ok(self.backend.prompts.register(&self.prompt_id(), Default::default()));
+                }
+                None => {}
+            }
+        }
+        Err(Setback::Failed(Box::new(failure::call("ComfyUI did not take the job", error))))
+    }
+
+    /// The id under which ComfyUI has this claim's prompt: ours, or its own, found by what we left beside it.
+    async fn find_prompt(&self) -> Option<String> {
+        let own = self.prompt_id();
+        let queue = self.backend.client.queue().await.ok()?;
+        let ours = |extra: &Value| {
+            extra.pointer("/gateway/job").and_then(Value::as_str) == Some(&self.job.id.to_string())
+                && extra.pointer("/gateway/epoch").and_then(Value::as_i64) == Some(self.job.epoch)
+        };
+        let mut items = queue.running.iter().chain(&queue.pending);
+        if let Some(item) = items.find(|item| item.prompt_id == own || ours(&item.extra_data)) {
+            return Some(item.prompt_id.clone());
+        }
+        self.backend.client.history(&own).await.ok()?.map(|_entry| own)
+    }
+
+    async fn not_taken(&mut self, error: SubmitError) -> Setback {
+        let failed = |error| Setback::Failed(Box::new(error));
+        match error {
+            SubmitError::Refused(refusal) => {
+                if let Some(prompt_id) = &refusal.prompt_id {
+                    // A part of it is queued; nobody asked for a part.
+                    if let Err(error) = self.backend.client.cancel(prompt_id, false).await {
+                        tracing::warn!(%error, job_id = %self.job.id, "a refused job's valid part still runs in ComfyUI");
+                    }
+                    self.backend.forget_history(prompt_id.clone());
+                }
+                failed(failure::refused(&refusal, &self.workflow))
+            }
+            SubmitError::TooLarge => failed(failure::too_large_for_comfyui()),
+            SubmitError::Misconfigured(reason) => {
+                let problem = format!("{reason}; check COMFYUI_URL and COMFYUI_HEADERS");
+                self.backend.set_state(BackendState::Misconfigured, Some(problem));
+                Setback::NotRun
+            }
+            SubmitError::Unreachable(error) => {
+                let problem = format!("{error}; waiting jobs run when it is back");
+                self.backend.set_state(BackendState::Unreachable, Some(problem));
+                Setback::NotRun
+            }
+            SubmitError::Unknown(error) => failed(failure::call("ComfyUI did not take the job", &error)),
+        }
+    }
+}

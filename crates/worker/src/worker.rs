@@ -1,0 +1,128 @@
+//! Starts a worker, and drains it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use comfyui_client::ConfigError;
+use gateway_broker::{WorkerReport, WorkerState};
+use gateway_db::DbError;
+use tokio::task::JoinSet;
+
+use crate::backend::Backend;
+use crate::context::{Context, WorkerParts};
+use crate::lease::Renewer;
+use crate::{backend, sweep};
+
+const ANNOUNCE: Duration = Duration::from_secs(1);
+/// How long jobs may take to be handed back.
+const HAND_BACK: Duration = Duration::from_secs(10);
+
+/// Why a worker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A ComfyUI server can't be used as configured.
+    #[error("COMFYUI_URL or COMFYUI_HEADERS can't be used")]
+    Backend(#[source] ConfigError),
+    /// Jobs of an earlier start can't be recovered.
+    #[error("jobs of an earlier start can't be recovered")]
+    Recover(#[source] DbError),
+    /// No thread for renewing claims.
+    #[error("the thread that renews claims can't be started")]
+    Renewer(#[source] std::io::Error),
+}
+
+/// A running worker.
+pub struct Worker {
+    context: Arc<Context>,
+    backends: Vec<Arc<Backend>>,
+    tasks: JoinSet<()>,
+    _renewer: Renewer,
+}
+
+impl Worker {
+    /// Recovers what an earlier process left behind and begins to take jobs.
+    ///
+    /// # Errors
+    /// [`StartError`] where it can't.
+    pub async fn start(parts: WorkerParts) -> Result<Self, StartError> {
+        let context = Arc::new(Context::new(parts));
+        let settings = &context.parts.comfyui;
+        let backends = settings
+            .backends
+            .iter()
+            .map(|backend| Backend::new(backend, settings, context.parts.worker.concurrency).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(StartError::Backend)?;
+        sweep::at_start(&context).await.map_err(StartError::Recover)?;
+        let lease = context.parts.worker.lease;
+        let renewer = Renewer::start(context.parts.database.clone(), context.active.clone(), lease)
+            .map_err(StartError::Renewer)?;
+        let mut tasks = JoinSet::new();
+        for one in &backends {
+            backend::spawn(&mut tasks, &context, one);
+        }
+        tasks.spawn(sweep::run(Arc::clone(&context)));
+        tasks.spawn(listen_for_cancels(Arc::clone(&context)));
+        tasks.spawn(announce(Arc::clone(&context), backends.clone()));
+        Ok(Self { context, backends, tasks, _renewer: renewer })
+    }
+
+    /// The worker's id.
+    pub fn id(&self) -> &str {
+        &self.context.worker_id
+    }
+
+    /// Takes no more jobs, lets those under way end within the configured grace, hands back the rest.
+    pub async fn drain(mut self) {
+        self.context.draining.cancel();
+        self.context.jobs.close();
+        let grace = self.context.parts.worker.grace;
+        if tokio::time::timeout(grace, self.context.jobs.wait()).await.is_err() {
+            tracing::info!(jobs = self.context.jobs.len(), "the grace is over: running jobs are handed back");
+            self.context.hand_back.cancel();
+            if tokio::time::timeout(HAND_BACK, self.context.jobs.wait()).await.is_err() {
+                tracing::warn!(jobs = self.context.jobs.len(), "jobs were not handed back in time; they are recovered at the next start");
+            }
+        }
+        for backend in &self.backends {
+            backend.flush_history().await;
+        }
+        self.context.parts.broker.withdraw(&self.context.worker_id).await;
+        self.tasks.shutdown().await;
+    }
+}
+
+async fn listen_for_cancels(context: Arc<Context>) {
+    use tokio::sync::broadcast::error::RecvError;
+    let mut cancels = context.parts.broker.cancels();
+    loop {
+        match cancels.recv().await {
+            Ok(job) => context.active.cancel(job),
+            Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "wishes to cancel are told at the next renewal"),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+async fn announce(context: Arc<Context>, backends: Vec<Arc<Backend>>) {
+    let mut changes: Vec<_> = backends.iter().map(|backend| backend.watch_health()).collect();
+    loop {
+        let state = if context.draining.is_cancelled() { WorkerState::Draining } else { WorkerState::Running };
+        let report = WorkerReport {
+            id: context.worker_id.clone(),
+            state,
+            backends: backends.iter().map(|backend| backend.report()).collect(),
+        };
+        context.parts.broker.announce(report).await;
+        let changed = async {
+            match changes.first_mut() {
+                Some(first) => first.changed().await.is_ok(),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(ANNOUNCE) => {}
+            _ = changed => {}
+        }
+    }
+}
