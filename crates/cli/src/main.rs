@@ -1,3 +1,11 @@
-#![doc = include_str!("../README.md")]
+//! Parses the command line and dispatches.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use comfyui_gateway::cli::Cli;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    Cli::parse().run().await
+}

@@ -103,6 +103,7 @@ fn comfyui(reader: &mut Reader<'_>) -> ComfySettings {
         })
         .unwrap_or_default();
     ComfySettings {
+        configured: reader.is_set("COMFYUI_URL"),
         backends,
         headers,
         timeout: Duration::from_millis(reader.number("COMFYUI_TIMEOUT_MS", 1_000, 21_600_000)),

@@ -72,6 +72,8 @@ impl std::fmt::Debug for ComfyBackend {
 /// The ComfyUI servers and how they are talked to.
 #[derive(Debug, Clone)]
 pub struct ComfySettings {
+    /// Whether the servers were named, or are the default.
+    pub configured: bool,
     /// At least one.
     pub backends: Vec<ComfyBackend>,
     /// Extra headers for each request and socket.

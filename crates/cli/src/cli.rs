@@ -1,0 +1,203 @@
+//! The command line: what there is, in which words. Flags that change a setting have no default of their own.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use gateway_config::{Overrides, Settings};
+
+use crate::commands;
+use crate::exit::Failure;
+use crate::output::Output;
+
+/// A secure, durable REST service in front of ComfyUI.
+///
+/// Settings come from the environment and from .env; see .env.example.
+///
+/// Exit codes: 0 done, 1 it failed, 2 wrong usage or configuration, 3 the job did not succeed, 4 something that is
+/// needed can't be reached.
+#[derive(Debug, Parser)]
+#[command(name = "comfyui-gateway", version, max_term_width = 100)]
+pub struct Cli {
+    /// Write results as JSON, for scripts.
+    #[arg(long, global = true)]
+    json: bool,
+    /// The file with settings.
+    #[arg(long, global = true, value_name = "FILE", default_value = ".env")]
+    env_file: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make folders, .env and register the bundled workflows; overwrites nothing.
+    Init,
+    /// Register a workflow: through the running gateway, or straight into the database.
+    AddWorkflow(AddWorkflow),
+    /// List the registered workflows.
+    ListWorkflows,
+    /// Start the gateway: the API and a worker in one process.
+    Run(RunArgs),
+    /// Start a worker alone (needs a queue that processes share).
+    Worker,
+    /// Say what is reachable, and the likely cause where something isn't.
+    Health,
+    /// Submit a job to a running gateway.
+    Submit(Submit),
+    /// Start a simulated ComfyUI that needs no GPU.
+    Sim(Sim),
+    /// Make one picture, show how, then keep serving.
+    Demo(Demo),
+}
+
+/// Flags of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Port to serve on (PORT).
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// Address to bind (HOST).
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    /// Work the queue in this process, too; always so without REDIS_URL.
+    #[arg(long)]
+    pub(crate) with_worker: bool,
+}
+
+/// Flags of `add-workflow`.
+#[derive(Debug, Args)]
+pub(crate) struct AddWorkflow {
+    /// The graph in ComfyUI's API format (Workflow menu, Export (API)).
+    pub(crate) file: PathBuf,
+    /// Its id: 1 to 64 of a-z, 0-9, _ and -; by default the file's name.
+    #[arg(long)]
+    pub(crate) id: Option<String>,
+    /// Its name for people.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// What it is for.
+    #[arg(long)]
+    pub(crate) description: Option<String>,
+    /// JSON Schema of its inputs; derived from the placeholders where none is given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) schema: Option<PathBuf>,
+    /// Output nodes, where not all that save something count.
+    #[arg(long, value_name = "NODE", value_delimiter = ',')]
+    pub(crate) outputs: Vec<String>,
+    /// Replace a workflow of the same id by a new version.
+    #[arg(long)]
+    pub(crate) replace: bool,
+}
+
+/// Flags of `submit`.
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    /// The workflow's id.
+    pub(crate) workflow: String,
+    /// Inputs: key=value. What reads as JSON is JSON (steps=20); prompt="a fox" is text.
+    #[arg(value_name = "KEY=VALUE")]
+    pub(crate) inputs: Vec<String>,
+    /// Wait for the end and show progress.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Download the outputs into this folder (implies --wait).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// low, normal, high, or 0 to 9.
+    #[arg(long)]
+    pub(crate) priority: Option<String>,
+    /// The gateway; by default the one of HOST and PORT on this machine.
+    #[arg(long, value_name = "URL")]
+    pub(crate) gateway: Option<String>,
+}
+
+/// Flags of `sim`.
+#[derive(Debug, Args)]
+pub(crate) struct Sim {
+    /// Port to listen on; 0 takes a free one.
+    #[arg(long, default_value_t = 8188)]
+    pub(crate) port: u16,
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) host: std::net::IpAddr,
+    /// The ComfyUI version to behave as: 0.3.40, 0.3.64, 0.3.70, 2026-01, 0.26 or 0.40.
+    #[arg(long, default_value = "0.3.64")]
+    pub(crate) profile: comfyui_sim::Profile,
+    /// Milliseconds that each node takes.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) node_ms: u64,
+    /// Milliseconds that each sampling step takes.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) step_ms: u64,
+    /// Milliseconds that the first load of a checkpoint takes.
+    #[arg(long, default_value_t = 500)]
+    pub(crate) load_ms: u64,
+    /// Run out of memory above this many pixels (width x height x batch).
+    #[arg(long, value_name = "PIXELS")]
+    pub(crate) memory_limit: Option<u64>,
+    /// Further switches as JSON; change them while it runs with PATCH /sim/switches.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) switches: Option<String>,
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// End after the picture, with exit code 0 only if it was made.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Port to serve on (PORT).
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// What to make a picture of.
+    #[arg(long, default_value = "a red fox in fresh snow, golden hour")]
+    pub(crate) prompt: String,
+}
+
+/// What every command needs.
+pub(crate) struct Setting<'a> {
+    pub(crate) output: Output,
+    env_file: &'a Path,
+}
+
+impl Setting<'_> {
+    /// The settings, with what the command line adds.
+    pub(crate) fn load(&self, overrides: &Overrides) -> Result<Settings, Failure> {
+        gateway_config::load(self.env_file, overrides).map_err(Failure::usage)
+    }
+
+    pub(crate) fn env_file(&self) -> &Path {
+        self.env_file
+    }
+}
+
+impl Cli {
+    /// Runs the command.
+    pub async fn run(self) -> ExitCode {
+        // Two crates bring a TLS provider each; without a choice the first secure connection would panic.
+        if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+            tracing::debug!("a TLS provider was chosen before");
+        }
+        let output = Output::new(self.json);
+        let setting = Setting { output, env_file: &self.env_file };
+        let result = match self.command {
+            Command::Init => commands::init::run(&setting).await,
+            Command::AddWorkflow(args) => commands::add_workflow::run(&setting, args).await,
+            Command::ListWorkflows => commands::list_workflows::run(&setting).await,
+            Command::Run(args) => commands::run::run(&setting, args).await,
+            Command::Worker => commands::worker::run(&setting),
+            Command::Health => commands::health::run(&setting).await,
+            Command::Submit(args) => commands::submit::run(&setting, args).await,
+            Command::Sim(args) => commands::sim::run(&setting, args).await,
+            Command::Demo(args) => commands::demo::run(&setting, args).await,
+        };
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                output.fail(&failure);
+                failure.code()
+            }
+        }
+    }
+}

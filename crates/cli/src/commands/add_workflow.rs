@@ -1,0 +1,107 @@
+//! `add-workflow`: registers a workflow from files.
+
+use std::path::Path;
+
+use gateway_config::Overrides;
+use gateway_core::ids::is_workflow_id;
+use gateway_core::workflow::{Workflow, WorkflowSource};
+use gateway_db::{Database, DbError, NewWorkflow};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::cli::{AddWorkflow, Setting};
+use crate::exit::Failure;
+use crate::http::Remote;
+
+/// Registers through the gateway that holds the database, or straight into it.
+pub(crate) async fn run(setting: &Setting<'_>, args: AddWorkflow) -> Result<(), Failure> {
+    let settings = setting.load(&Overrides::default())?;
+    let new = read(&args)?;
+    let id = new.id.clone();
+    let database_settings = settings.database.clone();
+    let opened = tokio::task::spawn_blocking(move || Database::open(&database_settings)).await;
+    let (version, through): (i64, &str) = match opened.map_err(Failure::failed)? {
+        Ok(database) => (store(&database, new, args.replace).await?.into(), "the database"),
+        Err(DbError::InUse { .. }) => {
+            let remote = Remote::local(&settings)?;
+            (send(&remote, &new, args.schema.is_some(), args.replace).await?, "the running gateway")
+        }
+        Err(error) => return Err(Failure::failed(error)),
+    };
+    setting.output.say(format!("registered {id} version {version} (through {through})"));
+    setting.output.say(format!("try it: comfyui-gateway submit {id} --wait"));
+    setting.output.json(&json!({"id": id, "version": version}));
+    Ok(())
+}
+
+fn read(args: &AddWorkflow) -> Result<NewWorkflow, Failure> {
+    let graph = read_json(&args.file)?;
+    let schema = args.schema.as_deref().map(read_json).transpose()?;
+    let id = match &args.id {
+        Some(id) => id.clone(),
+        None => args.file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
+    };
+    if !is_workflow_id(&id) {
+        return Err(Failure::usage(format!("--id: `{id}` is not 1 to 64 characters of a-z, 0-9, _ and -")));
+    }
+    let source = WorkflowSource { graph: &graph, input_schema: schema.as_ref(), outputs: &args.outputs };
+    let workflow = Workflow::compile(source, None).map_err(|faults| {
+        let lines: Vec<String> =
+            faults.iter().map(|fault| format!("\n  {}: {}", fault.path, fault.message)).collect();
+        Failure::failed(format!("{} can't be registered:{}", args.file.display(), lines.concat()))
+    })?;
+    Ok(NewWorkflow {
+        name: args.name.clone().unwrap_or_else(|| id.clone()),
+        id,
+        description: args.description.clone().unwrap_or_default(),
+        input_schema: workflow.input_schema().clone(),
+        graph,
+        outputs: args.outputs.clone(),
+        requirements: None,
+    })
+}
+
+fn read_json(path: &Path) -> Result<Value, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::failed(format!("{} can't be read: {error}", path.display())))?;
+    serde_json::from_str(&text).map_err(|error| Failure::failed(format!("{} is not JSON: {error}", path.display())))
+}
+
+async fn store(database: &Database, new: NewWorkflow, replace: bool) -> Result<i32, Failure> {
+    let id = new.id.clone();
+    match database.create_workflow(new.clone()).await {
+        Ok(version) => Ok(version),
+        Err(DbError::Duplicate) if replace => match database.replace_workflow(new, None).await {
+            Ok(Some(version)) => Ok(version),
+            Ok(None) => Err(Failure::failed(format!("the workflow {id} was removed meanwhile"))),
+            Err(error) => Err(Failure::failed(error)),
+        },
+        Err(DbError::Duplicate) => Err(exists(&id)),
+        Err(error) => Err(Failure::failed(error)),
+    }
+}
+
+async fn send(remote: &Remote, new: &NewWorkflow, with_schema: bool, replace: bool) -> Result<i64, Failure> {
+    let mut body = json!({"id": new.id, "name": new.name, "description": new.description, "workflow": new.graph});
+    if let Some(object) = body.as_object_mut() {
+        // Without a schema the gateway derives a better one: it knows the server's node classes.
+        if with_schema {
+            object.insert(String::from("inputSchema"), new.input_schema.clone());
+        }
+        if !new.outputs.is_empty() {
+            object.insert(String::from("outputs"), json!(new.outputs));
+        }
+    }
+    let path = format!("/workflows/{}", new.id);
+    let there = remote.request(Method::GET, &path, None).await?.status().is_success();
+    let answer = match (there, replace) {
+        (true, false) => return Err(exists(&new.id)),
+        (true, true) => remote.send(Method::PUT, &path, Some(&body)).await?,
+        (false, _) => remote.send(Method::POST, "/workflows", Some(&body)).await?,
+    };
+    Ok(answer.get("version").and_then(Value::as_i64).unwrap_or_default())
+}
+
+fn exists(id: &str) -> Failure {
+    Failure::failed(format!("the workflow {id} exists already; --replace makes a new version of it"))
+}

@@ -1,0 +1,139 @@
+//! `demo`: one picture from nothing, then a gateway to try.
+
+use std::time::Duration;
+
+use comfyui_sim::{SimConfig, Simulator, Switches};
+use gateway_config::{LogFormat, LogSettings, Overrides, Settings};
+use gateway_db::Database;
+use gateway_storage::Storage;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::cli::{Demo, Setting};
+use crate::commands::run::wait_for_stop;
+use crate::commands::submit::{conclude, follow, text};
+use crate::exit::Failure;
+use crate::gateway::{Gateway, register_bundled};
+use crate::http::Remote;
+use crate::output::Output;
+
+/// How long ComfyUI may take until it can be used.
+const PATIENCE: Duration = Duration::from_secs(15);
+const WORKFLOW: &str = "sdxl_realism_v1";
+
+/// Starts a gateway (and where no ComfyUI is configured a simulated one), makes a picture, keeps serving.
+pub(crate) async fn run(setting: &Setting<'_>, args: Demo) -> Result<(), Failure> {
+    let output = setting.output;
+    let overrides = Overrides::default().with("PORT", args.port);
+    let mut settings = setting.load(&overrides)?;
+    // Its own words are what a person reads here; the log has the rest.
+    gateway_config::init_telemetry(&LogSettings { filter: String::from("warn"), format: LogFormat::Auto });
+    let simulator = if settings.comfyui.configured { None } else { Some(simulate().await?) };
+    if let Some(simulator) = &simulator {
+        let backend = Overrides::default().with("PORT", args.port).with("COMFYUI_URL", Some(simulator.url()));
+        settings = setting.load(&backend)?;
+    }
+    say_which(output, &settings, simulator.is_some());
+    let gateway = Gateway::start(settings).await.map_err(Failure::failed)?;
+    register_bundled(gateway.database()).await.map_err(Failure::failed)?;
+    let remote = Remote::new(&gateway.url())?;
+    output.say(format!("gateway   {}", gateway.url()));
+    let made = make_picture(&remote, &gateway, &args.prompt, output).await;
+    if args.once {
+        stop(gateway, simulator).await;
+        return made;
+    }
+    made?;
+    say_what_next(output, &gateway.url());
+    wait_for_stop().await;
+    output.say("stopping");
+    stop(gateway, simulator).await;
+    Ok(())
+}
+
+async fn simulate() -> Result<Simulator, Failure> {
+    let switches = Switches { node_ms: 30, step_ms: 60, load_ms: 300, ..Switches::default() };
+    Simulator::start(SimConfig { switches, ..SimConfig::default() })
+        .await
+        .map_err(|error| Failure::failed(format!("the simulated ComfyUI can't start: {error}")))
+}
+
+fn say_which(output: Output, settings: &Settings, simulated: bool) {
+    let urls: Vec<&str> = settings.comfyui.backends.iter().map(|backend| backend.display_url.as_str()).collect();
+    let urls = urls.join(", ");
+    if simulated {
+        output.say(format!("ComfyUI   SIMULATED at {urls}: no GPU, no models; its pictures only show prompt and seed"));
+        output.say("          (set COMFYUI_URL to use a real one)");
+    } else {
+        output.say(format!("ComfyUI   REAL at {urls} (COMFYUI_URL)"));
+    }
+}
+
+async fn make_picture(remote: &Remote, gateway: &Gateway, prompt: &str, output: Output) -> Result<(), Failure> {
+    let health = wait_for_comfyui(remote).await?;
+    let mut inputs = json!({"prompt": prompt, "seed": 42});
+    if let (Some(checkpoint), Some(object)) = (other_checkpoint(&health), inputs.as_object_mut()) {
+        output.say(format!("note      this ComfyUI lacks the workflow's own checkpoint; {checkpoint} is used instead"));
+        object.insert(String::from("checkpoint"), json!(checkpoint));
+    }
+    let job = json!({"workflowId": WORKFLOW, "inputs": inputs});
+    let answer = remote.send(Method::POST, "/jobs", Some(&job)).await?;
+    let id = text(&answer, "jobId");
+    output.say(format!("job       {id} ({WORKFLOW}: {prompt})"));
+    let job = follow(remote, id, output).await?;
+    conclude(remote, &job, &[], output)?;
+    let place = first_file(gateway.database(), gateway.storage().as_ref(), id).await;
+    if let Some(place) = &place {
+        output.say(format!("  lies at {place}"));
+    }
+    output.json(&json!({"job": job, "file": place, "gateway": remote.base()}));
+    Ok(())
+}
+
+/// Waits until the gateway can use ComfyUI; else says what is wrong with it.
+async fn wait_for_comfyui(remote: &Remote) -> Result<Value, Failure> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let ready = remote.request(Method::GET, "/health/ready", None).await?;
+        if ready.status().is_success() {
+            return remote.get("/health").await;
+        }
+        let problem: Value = ready.json().await.unwrap_or_default();
+        if tokio::time::Instant::now() > deadline {
+            return Err(Failure::unreachable(text(&problem, "detail")));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A checkpoint to use in place of the workflow's own, where that is not there.
+fn other_checkpoint(health: &Value) -> Option<String> {
+    let checkpoints = health.pointer("/comfyui/models/checkpoints")?.as_array()?;
+    let names = || checkpoints.iter().filter_map(Value::as_str);
+    if names().any(|name| name == "sd_xl_base_1.0.safetensors") {
+        return None;
+    }
+    names().find(|name| name.ends_with(".safetensors")).map(str::to_owned)
+}
+
+async fn first_file(database: &Database, storage: &dyn Storage, id: &str) -> Option<String> {
+    let outputs = database.outputs_of(id.parse().ok()?).await.ok()?;
+    storage.locate(&outputs.first()?.storage_key)
+}
+
+fn say_what_next(output: Output, url: &str) {
+    output.say(format!(
+        "\nIt keeps serving; Ctrl-C ends it. Three things to try:\n\n\
+         curl -s {url}/jobs -H 'Content-Type: application/json' \\\n  \
+         -d '{{\"workflowId\":\"icon_512\",\"inputs\":{{\"prompt\":\"a paper plane\"}}}}'\n\n\
+         curl -s '{url}/jobs?limit=1'\n\n\
+         curl -s {url}/capabilities"
+    ));
+}
+
+async fn stop(gateway: Gateway, simulator: Option<Simulator>) {
+    gateway.stop().await;
+    if let Some(simulator) = simulator {
+        simulator.stop().await;
+    }
+}

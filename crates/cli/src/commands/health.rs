@@ -1,0 +1,102 @@
+//! `health`: what is reachable, and the likely cause where something isn't.
+
+use comfyui_client::{CallError, ClientConfig, ComfyClient, ServerInfo};
+use gateway_config::{ComfyBackend, Overrides, Settings};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use crate::cli::Setting;
+use crate::exit::Failure;
+use crate::gateway::chain;
+use crate::http::Remote;
+
+/// Looks at ComfyUI and at the gateway; fails where ComfyUI can't be used.
+pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
+    let settings = setting.load(&Overrides::default())?;
+    let gateway = gateway(&settings).await?;
+    let mut backends = Vec::new();
+    let mut usable = 0;
+    for backend in &settings.comfyui.backends {
+        let (line, report, ok) = probe(&settings, backend).await;
+        setting.output.say(line);
+        usable += usize::from(ok);
+        backends.push(report);
+    }
+    setting.output.say(match gateway.get("version").and_then(Value::as_str) {
+        Some(version) => format!("gateway   up, version {version}"),
+        None => String::from("gateway   not running on HOST:PORT (start it with `comfyui-gateway run`)"),
+    });
+    setting.output.say(format!("database  {}", settings.database.path.display()));
+    setting.output.say(format!("outputs   {}", settings.storage.root.display()));
+    setting.output.json(&json!({"ok": usable > 0, "comfyui": backends, "gateway": gateway}));
+    if usable > 0 { Ok(()) } else { Err(Failure::unreachable("no ComfyUI server can be used")) }
+}
+
+async fn gateway(settings: &Settings) -> Result<Value, Failure> {
+    let remote = Remote::local(settings)?;
+    Ok(remote.get("/health").await.unwrap_or_else(|_down| json!({"ok": false, "url": remote.base()})))
+}
+
+async fn probe(settings: &Settings, backend: &ComfyBackend) -> (String, Value, bool) {
+    let url = &backend.display_url;
+    let client = ClientConfig::new(backend.url.expose_secret()).and_then(|mut config| {
+        config.headers = settings
+            .comfyui
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.expose_secret().to_owned()))
+            .collect();
+        ComfyClient::new(config)
+    });
+    let client = match client {
+        Ok(client) => client,
+        Err(error) => {
+            let problem = chain(&error);
+            return (format!("ComfyUI   {url}: {problem}"), json!({"url": url, "reachable": false, "problem": problem}), false);
+        }
+    };
+    match client.probe().await {
+        Ok(info) => describe(&client, url, info).await,
+        Err(error) => {
+            let cause = likely_cause(&error, url);
+            let line = format!("ComfyUI   {url}: {error}\n          likely: {cause}");
+            (line, json!({"url": url, "reachable": false, "problem": error.to_string(), "likelyCause": cause}), false)
+        }
+    }
+}
+
+async fn describe(client: &ComfyClient, url: &str, info: ServerInfo) -> (String, Value, bool) {
+    let checkpoints = client.models("checkpoints").await.unwrap_or_default();
+    let version = info.version_text.unwrap_or_else(|| String::from("of unknown version"));
+    let mut line = format!("ComfyUI   {url}: up, version {version}, {} checkpoints", checkpoints.len());
+    let mut devices = Vec::new();
+    for device in info.stats.devices {
+        let gib = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64 / f64::from(1 << 30));
+        if let (Some(free), Some(total)) = (gib(device.vram_free), gib(device.vram_total)) {
+            line.push_str(&format!("\n          {}: {free:.1} of {total:.1} GiB free", device.name));
+        }
+        devices.push(json!({"name": device.name, "type": device.kind, "vramFree": device.vram_free, "vramTotal": device.vram_total}));
+    }
+    let report =
+        json!({"url": url, "reachable": true, "version": version, "devices": devices, "checkpoints": checkpoints});
+    (line, report, true)
+}
+
+fn likely_cause(error: &CallError, url: &str) -> &'static str {
+    let local = url.contains("127.0.0.1") || url.contains("localhost");
+    match error {
+        CallError::Unreachable { .. } if local => {
+            "ComfyUI is not running, or on another port (COMFYUI_URL); from inside a container 127.0.0.1 is the \
+             container itself: use http://host.docker.internal:8188 and start ComfyUI with --listen"
+        }
+        CallError::Unreachable { .. } => {
+            "ComfyUI is not running, listens on 127.0.0.1 only (start it with --listen), or a firewall is in between"
+        }
+        CallError::Timeout { .. } => "it accepts connections but does not answer: it may be loading a model, or hang",
+        CallError::Misconfigured { .. } => {
+            "a proxy or login page answers: put credentials into COMFYUI_URL (http://user:password@host) or COMFYUI_HEADERS"
+        }
+        CallError::Status { .. } | CallError::Malformed { .. } => "another program answers on that port",
+        _ => "see ComfyUI's own log",
+    }
+}

@@ -1,0 +1,69 @@
+//! `init`: what a new installation needs.
+
+use std::path::Path;
+
+use gateway_config::Overrides;
+use gateway_db::{Database, DbError};
+use serde_json::json;
+
+use crate::cli::Setting;
+use crate::exit::Failure;
+use crate::gateway::register_bundled;
+
+const EXAMPLE: &str = include_str!("../../../../.env.example");
+
+/// Makes folders, `.env` and the bundled workflows; says what it made; overwrites nothing.
+pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
+    let (mut made, mut kept) = (Vec::new(), Vec::new());
+    let mut note = |name: String, new: bool| if new { made.push(name) } else { kept.push(name) };
+    let env_file = setting.env_file();
+    note(env_file.display().to_string(), write_new(env_file)?);
+    let settings = setting.load(&Overrides::default())?;
+    note(settings.storage.root.display().to_string(), make_folder(&settings.storage.root)?);
+    let path = settings.database.path.clone();
+    let new = !path.exists();
+    let opened = tokio::task::spawn_blocking(move || Database::open(&settings.database)).await;
+    let database = match opened.map_err(Failure::failed)? {
+        Ok(database) => Some(database),
+        // A gateway that runs has it open, and it is there.
+        Err(DbError::InUse { .. }) => None,
+        Err(error) => return Err(Failure::failed(error)),
+    };
+    note(path.display().to_string(), new);
+    match database {
+        Some(database) => {
+            let registered = register_bundled(&database).await.map_err(Failure::failed)?;
+            for workflow in gateway_core::workflow::bundled() {
+                note(format!("workflow {}", workflow.id), registered.contains(&workflow.id));
+            }
+        }
+        None => setting.output.note("a gateway runs on this database: its workflows are left as they are"),
+    }
+    for name in &made {
+        setting.output.say(format!("made   {name}"));
+    }
+    for name in &kept {
+        setting.output.say(format!("kept   {name} (it was there)"));
+    }
+    setting.output.say("next:  comfyui-gateway health   (is ComfyUI reachable?)\n       comfyui-gateway run");
+    setting.output.json(&json!({"made": made, "kept": kept}));
+    Ok(())
+}
+
+/// Writes the example settings, unless the file is there.
+fn write_new(path: &Path) -> Result<bool, Failure> {
+    use std::io::Write as _;
+    let failed = |error: std::io::Error| Failure::failed(format!("{} can't be written: {error}", path.display()));
+    match std::fs::OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(mut file) => file.write_all(EXAMPLE.as_bytes()).map(|()| true).map_err(failed),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn make_folder(path: &Path) -> Result<bool, Failure> {
+    let new = !path.is_dir();
+    std::fs::create_dir_all(path)
+        .map_err(|error| Failure::failed(format!("{} can't be made: {error}", path.display())))?;
+    Ok(new)
+}

@@ -1,0 +1,11 @@
+//! A file a command.
+
+pub(crate) mod add_workflow;
+pub(crate) mod demo;
+pub(crate) mod health;
+pub(crate) mod init;
+pub(crate) mod list_workflows;
+pub(crate) mod run;
+pub(crate) mod sim;
+pub(crate) mod submit;
+pub(crate) mod worker;

@@ -1,0 +1,67 @@
+//! `run`: the gateway, until it is told to stop.
+
+use gateway_config::Overrides;
+
+use crate::cli::{RunArgs, Setting};
+use crate::exit::Failure;
+use crate::gateway::Gateway;
+
+/// Serves until SIGTERM or Ctrl-C; a second one ends it at once.
+pub(crate) async fn run(setting: &Setting<'_>, args: RunArgs) -> Result<(), Failure> {
+    let overrides = Overrides::default().with("PORT", args.port).with("HOST", args.host);
+    let settings = setting.load(&overrides)?;
+    gateway_config::init_telemetry(&settings.log);
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let backends: Vec<String> = settings.comfyui.backends.iter().map(|backend| backend.display_url.clone()).collect();
+    let gateway = Gateway::start(settings).await.map_err(Failure::failed)?;
+    tracing::info!(
+        url = gateway.url(),
+        address = %gateway.address(),
+        comfyui = backends.join(", "),
+        database = %gateway.database().path().display(),
+        version = env!("CARGO_PKG_VERSION"),
+        "the gateway serves"
+    );
+    wait_for_stop().await;
+    tracing::info!("stopping: jobs under way may end; a second signal ends it at once");
+    tokio::select! {
+        () = gateway.stop() => tracing::info!("stopped"),
+        () = wait_for_stop() => tracing::warn!("ended at once; running jobs are recovered at the next start"),
+    }
+    Ok(())
+}
+
+/// Returns at SIGTERM or Ctrl-C.
+pub(crate) async fn wait_for_stop() {
+    let interrupt = async {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::warn!(%error, "Ctrl-C can't be heard");
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = interrupt => {}
+        () = terminate() => {}
+    }
+}
+
+#[cfg(unix)]
+async fn terminate() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            terminate.recv().await;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "SIGTERM can't be heard");
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminate() {
+    std::future::pending::<()>().await;
+}

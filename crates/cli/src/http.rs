@@ -1,0 +1,102 @@
+//! Talks to a running gateway, as any client would.
+
+use std::path::Path;
+use std::time::Duration;
+
+use gateway_config::Settings;
+use reqwest::{Client, Method, Response};
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::exit::Failure;
+
+/// A gateway at a URL.
+#[derive(Debug, Clone)]
+pub(crate) struct Remote {
+    client: Client,
+    base: String,
+}
+
+impl Remote {
+    pub(crate) fn new(base: &str) -> Result<Self, Failure> {
+        let client = Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .read_timeout(Duration::from_secs(60))
+            .build()
+            .map_err(|error| Failure::failed(format!("no HTTP client: {error}")))?;
+        Ok(Self { client, base: base.trim_end_matches('/').to_owned() })
+    }
+
+    /// The gateway that these settings would start on this machine.
+    pub(crate) fn local(settings: &Settings) -> Result<Self, Failure> {
+        let host = match settings.http.host.as_str() {
+            "0.0.0.0" => "127.0.0.1",
+            "::" => "[::1]",
+            host => host,
+        };
+        Self::new(&format!("http://{host}:{}", settings.http.port))
+    }
+
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.send(Method::GET, path, None).await
+    }
+
+    /// Sends a request; an error answer becomes a failure with the gateway's own words.
+    pub(crate) async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        let response = self.request(method, path, body).await?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        if status.is_success() { Ok(value) } else { Err(Failure::failed(explain(status.as_u16(), &value))) }
+    }
+
+    /// The status of a request, and its answer.
+    pub(crate) async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response, Failure> {
+        let mut request = self.client.request(method, format!("{}{path}", self.base));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        request.send().await.map_err(|error| self.unreachable(&error))
+    }
+
+    /// Downloads `path` into `target`, streaming.
+    pub(crate) async fn download(&self, path: &str, target: &Path) -> Result<(), Failure> {
+        let mut response = self.request(Method::GET, path, None).await?;
+        if !response.status().is_success() {
+            return Err(Failure::failed(format!("{path} can't be downloaded: {}", response.status())));
+        }
+        let write = |error: std::io::Error| Failure::failed(format!("{}: {error}", target.display()));
+        let mut file = tokio::fs::File::create(target).await.map_err(write)?;
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            file.write_all(&chunk).await.map_err(write)?;
+        }
+        file.flush().await.map_err(write)
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        let cause = if error.is_connect() { "is it running? (comfyui-gateway run)" } else { "it broke off" };
+        Failure::unreachable(format!("the gateway at {} can't be reached: {cause}", self.base))
+    }
+}
+
+/// A problem response in one or more lines.
+fn explain(status: u16, problem: &Value) -> String {
+    let text = |name: &str| problem.get(name).and_then(Value::as_str);
+    let mut lines = vec![format!(
+        "{} ({status}): {}",
+        text("code").unwrap_or("the gateway refused"),
+        text("detail").unwrap_or("no detail")
+    )];
+    for fault in problem.get("errors").and_then(Value::as_array).into_iter().flatten() {
+        let part = |name: &str| fault.get(name).and_then(Value::as_str).unwrap_or_default();
+        lines.push(format!("  {}: {}", part("path"), part("message")));
+    }
+    if let Some(recommendation) = text("recommendation") {
+        lines.push(format!("  {recommendation}"));
+    }
+    lines.join("\n")
+}
