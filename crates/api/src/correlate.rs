@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
@@ -63,10 +64,13 @@ pub(crate) async fn correlate(
         .filter(|value| is_correlation_id(value))
         .map_or_else(|| uuid::Uuid::now_v7().as_simple().to_string(), str::to_owned);
     request.extensions_mut().insert(CorrelationId(id.clone()));
-    let http = request.request().clone();
+    // A second handle on the request would keep the router from writing its matches into it.
     let mut response = match next.call(request).await {
         Ok(response) => finish(response, &id),
-        Err(error) => ServiceResponse::new(http, problem_of(&error, &id)),
+        Err(error) => {
+            let problem = problem_of(&error, &id);
+            return Err(InternalError::from_response(error, problem).into());
+        }
     };
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
