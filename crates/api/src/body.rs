@@ -97,9 +97,9 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
         .and_then(|value| deserializer.end().map(|()| value));
     parsed.map_err(|error| match refusal.get() {
         Some(Refusal::TooDeep) => ApiError::fault("", format!("nests deeper than {MAX_DEPTH} levels")),
-        Some(Refusal::Nul) => ApiError::fault("", format!("NUL is not allowed in a string ({})", place(&error))),
+        Some(Refusal::Nul) => ApiError::fault("", format!("has a NUL in a string, which is not allowed ({})", place(&error))),
         Some(Refusal::Inexact) => {
-            ApiError::fault("", format!("a whole number must be below 2^64 ({})", place(&error)))
+            ApiError::fault("", format!("has a whole number that is not below 2^64 ({})", place(&error)))
         }
         None => ApiError::bad_request(format!("the body is not JSON: {error}")),
     })

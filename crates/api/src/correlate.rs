@@ -124,6 +124,8 @@ fn render(error: &ApiError, id: &str) -> HttpResponse {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
     response.insert_header((CONTENT_TYPE, "application/problem+json"));
+    // Also here: an error from before the router passes no other place.
+    response.insert_header((REQUEST_ID, id));
     if let Some(seconds) = error.retry_after {
         response.insert_header((RETRY_AFTER, seconds.to_string()));
     }

@@ -10,6 +10,9 @@ use gateway_core::{ErrorCode, Fault};
 use gateway_db::DbError;
 use gateway_storage::StorageError;
 
+/// Faults that one answer names: enough to mend a request, and an answer not larger than what caused it.
+const MAX_FAULTS: usize = 100;
+
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
@@ -43,11 +46,16 @@ impl ApiError {
     }
 
     /// Wrong inputs: names each fault.
-    pub(crate) fn invalid(faults: Vec<Fault>) -> Self {
+    pub(crate) fn invalid(mut faults: Vec<Fault>) -> Self {
         let detail = match faults.as_slice() {
+            [one] if one.path.is_empty() => format!("the body {}", one.message),
             [one] => format!("{}: {}", one.path, one.message),
+            many if many.len() > MAX_FAULTS => {
+                format!("{} faults; `errors` names the first {MAX_FAULTS}", many.len())
+            }
             many => format!("{} faults; `errors` names each", many.len()),
         };
+        faults.truncate(MAX_FAULTS);
         Self { faults, ..Self::new(ErrorCode::ValidationError, detail) }
     }
 

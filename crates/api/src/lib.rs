@@ -3,6 +3,7 @@
 mod body;
 mod correlate;
 mod error;
+mod etag;
 mod health;
 mod jobs;
 mod outputs;

@@ -37,6 +37,8 @@ impl Server {
         })
         .client_request_timeout(HEADER_DEADLINE)
         .keep_alive(KEEP_ALIVE)
+        // Without it each event waits for the client's delayed acknowledgement of the one before: 40 ms.
+        .tcp_nodelay(true)
         .shutdown_timeout(grace.as_secs())
         .disable_signals()
         .bind((http.host.as_str(), http.port))?;

@@ -92,7 +92,7 @@ pub struct SimConfig {
     pub bearer: Option<String>,
     /// Holds `input`, `output` and `temp`. None: memory, and a private temporary folder for what is large.
     pub data_dir: Option<PathBuf>,
-    /// Decides everything random: output order and temp names.
+    /// Decides the order of outputs and the names of temporary files.
     pub seed: u64,
 }
 

@@ -2,7 +2,7 @@
 //! Holds no behaviour of nodes.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
@@ -57,7 +57,7 @@ pub(crate) struct Definition {
 /// All classes.
 #[derive(Debug, Clone)]
 pub(crate) struct Definitions {
-    classes: HashMap<String, Definition>,
+    classes: HashMap<String, Arc<Definition>>,
     order: Vec<String>,
 }
 
@@ -65,7 +65,7 @@ impl Definitions {
     pub(crate) fn new(checkpoints: &[String]) -> Self {
         let mut definitions = embedded().clone();
         let choices = Value::from(checkpoints.to_vec());
-        if let Some(loader) = definitions.classes.get_mut("CheckpointLoaderSimple") {
+        if let Some(loader) = definitions.classes.get_mut("CheckpointLoaderSimple").map(Arc::make_mut) {
             if let Some(slot) = loader.info.pointer_mut("/input/required/ckpt_name/0") {
                 *slot = choices;
             }
@@ -76,7 +76,7 @@ impl Definitions {
         definitions
     }
 
-    pub(crate) fn get(&self, class: &str) -> Option<&Definition> {
+    pub(crate) fn get(&self, class: &str) -> Option<&Arc<Definition>> {
         self.classes.get(class)
     }
 
@@ -103,7 +103,7 @@ fn embedded() -> &'static Definitions {
     PARSED.get_or_init(|| {
         let all: Map<String, Value> = serde_json::from_str(OBJECT_INFO).unwrap_or_default();
         let order = all.keys().cloned().collect();
-        let classes = all.into_iter().map(|(class, info)| (class.clone(), read_class(class, info))).collect();
+        let classes = all.into_iter().map(|(class, info)| (class.clone(), Arc::new(read_class(class, info)))).collect();
         Definitions { classes, order }
     })
 }

@@ -201,6 +201,8 @@ pub struct Switches {
     pub fail_node: Option<FailNode>,
     /// Finished prompts are never found in the history.
     pub evict_history: bool,
+    /// Output nodes of this class are blocked instead of run: an error that does not end the prompt.
+    pub block_node: Option<String>,
 }
 
 impl Default for Switches {
@@ -249,6 +251,7 @@ impl Default for Switches {
             unknown_events: false,
             fail_node: None,
             evict_history: false,
+            block_node: None,
         }
     }
 }

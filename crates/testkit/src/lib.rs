@@ -1,1 +1,10 @@
 #![doc = include_str!("../README.md")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that can't set up must stop with its reason")]
+
+mod answer;
+mod gateway;
+mod wait;
+
+pub use answer::Answer;
+pub use gateway::{TestBuilder, TestGateway, tiny_workflow};
+pub use wait::{DEADLINE, until};

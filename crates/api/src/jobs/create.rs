@@ -34,7 +34,9 @@ pub(crate) async fn retry_job(
     state: Data<ApiState>,
     path: Path<String>,
     correlation: CorrelationId,
+    request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
+    Query::read(&request, &[])?.check()?;
     let id = parse_id(&path)?;
     let job = state.parts.database.find_job(id, state.caller().scope()).await?.ok_or_else(ApiError::job_not_found)?;
     if !job.status.is_ended() {

@@ -1,7 +1,7 @@
 //! `POST /jobs/{id}/cancel` and `DELETE /jobs/{id}`.
 
-use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use gateway_core::event::JobEvent;
 use gateway_core::{ErrorCode, JobStatus};
 use gateway_db::{CancelOutcome, DeleteOutcome};
@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::jobs::parse_id;
+use crate::query::Query;
 use crate::state::ApiState;
 
 /// Cancels a job: a queued one at once, a running one by asking its worker.
@@ -17,7 +18,9 @@ pub(crate) async fn cancel_job(
     state: Data<ApiState>,
     path: Path<String>,
     correlation: CorrelationId,
+    request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
+    Query::read(&request, &[])?.check()?;
     let id = parse_id(&path)?;
     let broker = &state.parts.broker;
     let outcome = state.parts.database.cancel_job(id, state.caller().scope()).await?;
@@ -51,7 +54,9 @@ pub(crate) async fn delete_job(
     state: Data<ApiState>,
     path: Path<String>,
     correlation: CorrelationId,
+    request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
+    Query::read(&request, &[])?.check()?;
     let id = parse_id(&path)?;
     match state.parts.database.delete_job(id, state.caller().scope()).await? {
         DeleteOutcome::NotFound => Err(ApiError::job_not_found()),

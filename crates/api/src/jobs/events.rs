@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use actix_web::HttpResponse;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::stream;
 use gateway_broker::EventReceiver;
@@ -16,13 +16,22 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::error::ApiError;
 use crate::jobs::{parse_id, view};
+use crate::query::Query;
 use crate::state::ApiState;
 
 /// A comment keeps proxies from closing a quiet connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The events of one job until it ends.
-pub(crate) async fn watch_job(state: Data<ApiState>, path: Path<String>) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn watch_job(
+    state: Data<ApiState>,
+    path: Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let mut query = Query::read(&request, &["previews"])?;
+    // Taken, and none come: whether there are any is up to ComfyUI all the same.
+    query.flag("previews");
+    query.check()?;
     let id = parse_id(&path)?;
     let scope = state.caller().scope();
     // Before the look, so that nothing falls between.

@@ -1,6 +1,6 @@
 //! `GET /jobs/{id}`: the hottest call of a polling client, so answers for ended jobs are kept.
 
-use actix_web::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use actix_web::http::header::{CONTENT_TYPE, ETAG};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
@@ -8,6 +8,7 @@ use gateway_core::{JobId, Scope};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::ApiError;
+use crate::etag;
 use crate::jobs::{parse_id, view};
 use crate::query::Query;
 use crate::state::{ApiState, EndedJob};
@@ -26,8 +27,7 @@ pub(crate) async fn find_job(
         Some(job) => job,
         None => load(&state, id, scope).await?,
     };
-    let known = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    if known.is_some_and(|known| known.split(',').any(|tag| tag.trim() == answer.etag)) {
+    if etag::is_known(request.headers(), &answer.etag) {
         return Ok(HttpResponse::NotModified().insert_header((ETAG, answer.etag)).finish());
     }
     Ok(HttpResponse::Ok()

@@ -3,7 +3,7 @@
 
 use actix_web::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY, ETAG, HeaderMap,
-    IF_NONE_MATCH, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
+    IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Data, Path};
@@ -16,6 +16,7 @@ use gateway_db::Output;
 use gateway_storage::ByteRange;
 
 use crate::error::ApiError;
+use crate::etag::is_known;
 use crate::jobs::parse_id;
 use crate::outputs::range::{self, Wanted};
 use crate::query::Query;
@@ -33,7 +34,7 @@ pub(crate) async fn download_output(
     let output = find(&state, &path).await?;
     let etag = format!("\"{}\"", output.sha256);
     let headers = request.headers();
-    if text(headers, IF_NONE_MATCH).split(',').any(|tag| matches!(tag.trim(), "*") || tag.trim() == etag) {
+    if is_known(headers, &etag) {
         return Ok(describe(&output, &etag, attachment, StatusCode::NOT_MODIFIED).finish());
     }
     let size = u64::try_from(output.size).unwrap_or(0);

@@ -1,12 +1,13 @@
 //! `GET /workflows` and `GET /workflows/{id}`.
 
-use actix_web::http::header::{ETAG, IF_NONE_MATCH};
+use actix_web::http::header::ETAG;
 use actix_web::web::{Data, Json, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use gateway_db::WorkflowRecord;
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
+use crate::etag::is_known;
 use crate::query::Query;
 use crate::state::ApiState;
 
@@ -42,8 +43,7 @@ pub(crate) async fn find_workflow(
     Query::read(&request, &[])?.check()?;
     let record = state.parts.database.find_workflow(&path, None).await?.ok_or_else(ApiError::workflow_not_found)?;
     let etag = etag(record.summary.version);
-    let known = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    if known.is_some_and(|known| known.split(',').any(|tag| tag.trim() == etag || tag.trim() == "*")) {
+    if is_known(request.headers(), &etag) {
         return Ok(HttpResponse::NotModified().insert_header((ETAG, etag)).finish());
     }
     Ok(HttpResponse::Ok().insert_header((ETAG, etag)).json(view(&record)))

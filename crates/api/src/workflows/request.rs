@@ -1,8 +1,8 @@
 //! The body of `POST /workflows` and `PUT /workflows/{id}`: read, checked, compiled; every fault at once.
 
+use gateway_core::Fault;
 use gateway_core::ids::is_workflow_id;
 use gateway_core::workflow::{NodeCatalog, Workflow, WorkflowSource};
-use gateway_core::Fault;
 use gateway_db::NewWorkflow;
 use serde_json::{Map, Value};
 
@@ -10,6 +10,8 @@ use crate::error::ApiError;
 
 const MAX_NAME: usize = 200;
 const MAX_DESCRIPTION: usize = 4_000;
+const ONLY_PREVIEWS: &str =
+    "the workflow saves nothing, it only previews; name the preview nodes here to keep what they show";
 const FIELDS: &str = "id, name, description, workflow, inputSchema, outputs, requirements";
 
 /// Reads a workflow from `body`. `path_id` is the id in the URL of a `PUT`.
@@ -37,12 +39,12 @@ pub(super) fn read(
         return Err(ApiError::invalid(faults));
     };
     let source = WorkflowSource { graph: &graph, input_schema: input_schema.as_ref(), outputs: &outputs };
-    match Workflow::compile(source, catalog) {
-        Ok(workflow) if faults.is_empty() => Ok(NewWorkflow {
+    match compile(source, catalog) {
+        Ok((input_schema, outputs)) if faults.is_empty() => Ok(NewWorkflow {
             name: if name.is_empty() { id.clone() } else { name },
             id,
             description,
-            input_schema: workflow.input_schema().clone(),
+            input_schema,
             graph,
             outputs,
             requirements,
@@ -53,6 +55,35 @@ pub(super) fn read(
             Err(ApiError::invalid(faults))
         }
     }
+}
+
+/// The schema and the output nodes to store, so that the workflow means the same to whoever reads it without a
+/// catalog: a worker, or this gateway while ComfyUI is away.
+fn compile(
+    source: WorkflowSource<'_>,
+    catalog: Option<&NodeCatalog>,
+) -> Result<(Value, Vec<String>), Vec<Fault>> {
+    let known = Workflow::compile(source, catalog)?;
+    let schema = known.input_schema().clone();
+    let alone = |outputs: &[String]| {
+        Workflow::compile(WorkflowSource { graph: source.graph, input_schema: Some(&schema), outputs }, None)
+    };
+    let declared = !source.outputs.is_empty();
+    match alone(source.outputs) {
+        Ok(same) if declared || same.output_nodes() == known.output_nodes() => {
+            return Ok((schema.clone(), source.outputs.to_vec()));
+        }
+        Err(faults) if declared => return Err(faults),
+        _ => {}
+    }
+    let found = known.output_nodes();
+    let named = alone(found)?;
+    // To name a preview would ask for its temp files, which nobody did.
+    let lasting: Vec<String> = found.iter().filter(|id| !named.wants_temp(id)).cloned().collect();
+    if lasting.is_empty() {
+        return Err(vec![Fault::new("/outputs", ONLY_PREVIEWS)]);
+    }
+    alone(&lasting).map(|_| (schema.clone(), lasting.clone()))
 }
 
 fn read_id(given: Option<Value>, path_id: Option<&str>, faults: &mut Vec<Fault>) -> String {
@@ -93,4 +124,95 @@ fn strings(value: Option<Value>, path: &str, faults: &mut Vec<Fault>) -> Vec<Str
         faults.push(Fault::new(path, "must be an array of node ids (strings)"));
         Vec::new()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn catalog() -> NodeCatalog {
+        let picture = |output_node: bool, outputs: Value| {
+            json!({"input": {"required": {"images": ["IMAGE", {}]}}, "output": outputs, "output_node": output_node,
+                "python_module": "custom_nodes.pack"})
+        };
+        NodeCatalog::parse(&json!({
+            "EmptyImage": {"input": {"required": {"width": ["INT", {"min": 1, "max": 64}]}}, "output": ["IMAGE"],
+                "output_node": false, "python_module": "nodes"},
+            "S3Uploader": picture(true, json!([])),
+            "PassingUploader": picture(true, json!(["IMAGE"])),
+            "Showcase": picture(false, json!(["IMAGE"])),
+            "PreviewImage": picture(true, json!([])),
+            "PreviewBridge": picture(true, json!(["IMAGE"])),
+            "SaveImage": picture(true, json!([])),
+        }))
+    }
+
+    /// A picture that goes through nodes of these classes one after the other.
+    fn chain(classes: &[&str]) -> Value {
+        let mut graph = json!({"0": {"class_type": "EmptyImage", "inputs": {"width": "{{width}}"}}});
+        for (at, class) in classes.iter().enumerate() {
+            graph[(at + 1).to_string()] = json!({"class_type": class, "inputs": {"images": [at.to_string(), 0]}});
+        }
+        graph
+    }
+
+    fn registered(graph: Value, outputs: Value, catalog: Option<&NodeCatalog>) -> Result<NewWorkflow, ApiError> {
+        let body = json!({"id": "w", "workflow": graph, "outputs": outputs});
+        read(body.as_object().unwrap().clone(), None, catalog)
+    }
+
+    fn works_alone(workflow: &NewWorkflow) -> Workflow {
+        let (graph, schema) = (&workflow.graph, &workflow.input_schema);
+        let source = WorkflowSource { graph, input_schema: Some(schema), outputs: &workflow.outputs };
+        Workflow::compile(source, None).unwrap()
+    }
+
+    #[test]
+    fn output_nodes_that_only_comfyui_knows_are_stored_so_that_the_workflow_works_without_asking_it() {
+        let catalog = catalog();
+        for (classes, stored) in [
+            (&["S3Uploader"][..], &["1"][..]),
+            (&["PassingUploader", "SaveImage"], &["1", "2"]),
+            (&["PassingUploader", "PreviewImage"], &["1"]),
+            (&["Showcase", "S3Uploader"], &["2"]),
+            // The same with and without a catalog: whatever saves counts.
+            (&["SaveImage"], &[]),
+            (&["PreviewImage"], &[]),
+        ] {
+            let workflow = registered(chain(classes), json!([]), Some(&catalog)).unwrap();
+            assert_eq!(workflow.outputs, stored, "{classes:?}");
+            let alone = works_alone(&workflow);
+            assert_eq!(alone.input_schema()["properties"]["width"]["maximum"], 64);
+            for id in stored {
+                assert!(alone.is_output(id), "{classes:?}");
+                assert!(!alone.wants_temp(id), "{classes:?}: nobody asked for the temp files of {id}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_node_that_comfyui_says_is_no_output_does_not_become_one_by_its_name() {
+        let mut graph = chain(&["SaveImage"]);
+        graph["9"] = json!({"class_type": "Showcase", "inputs": {"images": ["0", 0]}});
+        let workflow = registered(graph, json!([]), Some(&catalog())).unwrap();
+        assert_eq!(works_alone(&workflow).output_nodes(), ["1"]);
+    }
+
+    #[test]
+    fn previews_that_only_comfyui_knows_must_be_named_to_be_kept() {
+        let mut graph = chain(&["PreviewBridge"]);
+        graph["9"] = json!({"class_type": "Plain", "inputs": {"images": ["1", 0]}});
+        let error = registered(graph.clone(), json!([]), Some(&catalog())).unwrap_err();
+        assert_eq!(error.faults.iter().map(|fault| fault.path.as_str()).collect::<Vec<_>>(), ["/outputs"]);
+        let workflow = registered(graph, json!(["1"]), Some(&catalog())).unwrap();
+        assert!(works_alone(&workflow).wants_temp("1"));
+    }
+
+    #[test]
+    fn declared_outputs_are_stored_as_they_are() {
+        let workflow = registered(chain(&["PassingUploader", "SaveImage"]), json!(["1"]), Some(&catalog())).unwrap();
+        assert_eq!(workflow.outputs, ["1"]);
+    }
 }

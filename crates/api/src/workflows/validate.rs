@@ -22,7 +22,7 @@ pub(crate) async fn validate_inputs(
     let mut body = read_object(&request, payload, state.parts.http.max_json_bytes).await?;
     let mut faults = Vec::new();
     let inputs = object(body.remove("inputs"), "/inputs", &mut faults);
-    let params = object(body.remove("params"), "/params", &mut faults);
+    let params = object(body.remove("params").filter(|params| !params.is_null()), "/params", &mut faults);
     for field in body.keys() {
         faults.push(Fault::new(format!("/{field}"), "unknown field; there are: inputs, params"));
     }
@@ -36,7 +36,7 @@ pub(crate) async fn validate_inputs(
 
 fn object(value: Option<Value>, path: &str, faults: &mut Vec<Fault>) -> Map<String, Value> {
     match value {
-        None | Some(Value::Null) => Map::new(),
+        None => Map::new(),
         Some(Value::Object(object)) => object,
         Some(_) => {
             faults.push(Fault::new(path, "must be an object"));

@@ -48,14 +48,18 @@ pub(crate) async fn update_workflow(
     let body = read_object(&request, payload, state.parts.http.max_workflow_bytes).await?;
     let id = path.into_inner();
     let current = state.parts.database.find_workflow(&id, None).await?.ok_or_else(ApiError::workflow_not_found)?;
-    let expected = expected_version(&request)?;
-    if expected.is_some_and(|version| version != current.summary.version) {
-        return Err(lost_race(current.summary.version));
-    }
+    let version = current.summary.version;
+    let expected = match versions(&request)? {
+        Some(allowed) if !allowed.contains(&version) => return Err(lost_race(version)),
+        allowed => allowed.map(|_| version),
+    };
     let workflow = request::read(body, Some(&id), state.catalog().await.as_ref())?;
     match state.parts.database.replace_workflow(workflow, expected).await? {
         Some(version) => tracing::info!(correlation_id = correlation.0, workflow = id, version, "workflow replaced"),
-        None => return Err(lost_race(current.summary.version)),
+        None => {
+            let now = state.parts.database.find_workflow(&id, None).await?.ok_or_else(ApiError::workflow_not_found)?;
+            return Err(lost_race(now.summary.version));
+        }
     }
     state.forget_workflow(&id);
     answer(&state, &id, HttpResponse::Ok()).await
@@ -66,7 +70,9 @@ pub(crate) async fn delete_workflow(
     state: Data<ApiState>,
     path: Path<String>,
     correlation: CorrelationId,
+    request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
+    Query::read(&request, &[])?.check()?;
     if !state.parts.database.delete_workflow(&path).await? {
         return Err(ApiError::workflow_not_found());
     }
@@ -75,19 +81,22 @@ pub(crate) async fn delete_workflow(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// The version that `If-Match` names; `*` and its absence match any.
-fn expected_version(request: &HttpRequest) -> Result<Option<i32>, ApiError> {
+/// The versions that `If-Match` allows; `None` for any: it is `*`, or not there.
+fn versions(request: &HttpRequest) -> Result<Option<Vec<i32>>, ApiError> {
     let Some(value) = request.headers().get(IF_MATCH) else {
         return Ok(None);
     };
-    let tag = value.to_str().unwrap_or_default().trim();
-    if tag == "*" {
+    let tags = value.to_str().unwrap_or_default().trim();
+    if tags == "*" {
         return Ok(None);
     }
-    match tag.trim_matches('"').parse() {
-        Ok(version) => Ok(Some(version)),
-        Err(_error) => Err(ApiError::bad_request("If-Match must be the ETag of a GET, such as \"3\"")),
-    }
+    let version = |tag: &str| {
+        let tag = tag.trim();
+        // Proxies that compress mark tags as weak.
+        tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"').parse().ok()
+    };
+    let versions: Option<Vec<i32>> = tags.split(',').map(version).collect();
+    versions.map(Some).ok_or_else(|| ApiError::bad_request("If-Match must be the ETag of a GET, such as \"3\""))
 }
 
 fn lost_race(version: i32) -> ApiError {

@@ -41,7 +41,7 @@ pub(crate) struct Workshop {
 
 /// One node with its inputs.
 pub(crate) struct Job {
-    pub(crate) definition: Definition,
+    pub(crate) definition: Arc<Definition>,
     pub(crate) inputs: HashMap<String, Datum>,
     pub(crate) shop: Arc<Workshop>,
 }

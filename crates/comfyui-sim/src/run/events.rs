@@ -82,6 +82,11 @@ impl Events {
         self.messages.push(json!([name, data]));
     }
 
+    /// The error of a blocked node: to the client of the prompt, to all without one.
+    pub(super) fn blocked(&self, data: &Value) {
+        self.to_client_or_all(Kind::Event, || Message::text(event("execution_error", data)));
+    }
+
     pub(super) fn executing(&self, node: &str) {
         self.to_client("executing", &json!({"node": node, "display_node": node, "prompt_id": self.prompt_id}));
     }

@@ -182,6 +182,10 @@ impl<'a> Execution<'a> {
         if self.life.is_interrupted() {
             return Err(Stop::Interrupted { node: id.to_owned() });
         }
+        if self.life.switches().block_node.as_deref() == Some(class) {
+            self.report_block(id);
+            return Ok(());
+        }
         let made = self.compute(id, class).await?;
         if let Some(text) = &made.text {
             self.events.text(id, text);
@@ -290,6 +294,17 @@ impl<'a> Execution<'a> {
         });
         let picture = encoded.await.ok().flatten()?;
         Some((format, padded(picture, switches.preview_bytes)))
+    }
+
+    /// Says why a node is left out. The prompt goes on, and its history entry says nothing of this.
+    fn report_block(&mut self, node: &str) {
+        let data = json!({
+            "prompt_id": self.item.prompt_id, "node_id": node, "node_type": self.class(node),
+            "executed": self.executed, "exception_message": "Execution Blocked: no face found",
+            "exception_type": "ExecutionBlocked", "traceback": [], "current_inputs": [], "current_outputs": [],
+        });
+        self.events.blocked(&data);
+        self.events.finish(node);
     }
 
     fn report_interrupt(&mut self, node: &str) {

@@ -1,4 +1,5 @@
 //! The simulator as its clients see it: over HTTP and websockets, against recordings and rules of the real server.
+#![cfg(test)]
 
 mod contract;
 mod faults;

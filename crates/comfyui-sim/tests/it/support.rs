@@ -157,7 +157,7 @@ pub(crate) async fn wait_for<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     tokio::time::timeout(DEADLINE, asking).await.expect("the condition came true in time")
 }
 
-/// A frame that is not JSON text.
+/// One frame of the server.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Frame {
     Json(Value),
@@ -226,7 +226,11 @@ impl Socket {
     }
 
     pub(crate) async fn send_text(&mut self, text: &str) {
-        self.stream.send(Message::text(text.to_owned())).await.unwrap();
+        self.try_send_text(text).await.unwrap();
+    }
+
+    pub(crate) async fn try_send_text(&mut self, text: &str) -> tokio_tungstenite::tungstenite::Result<()> {
+        self.stream.send(Message::text(text.to_owned())).await
     }
 
     /// Proves that nothing came before this point: the server answers a ping behind all it has sent.

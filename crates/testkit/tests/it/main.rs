@@ -1,0 +1,3 @@
+//! The contract of the gateway, proved against a whole one with a simulated ComfyUI.
+
+mod smoke;
