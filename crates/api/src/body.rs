@@ -97,7 +97,9 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
         .and_then(|value| deserializer.end().map(|()| value));
     parsed.map_err(|error| match refusal.get() {
         Some(Refusal::TooDeep) => ApiError::fault("", format!("nests deeper than {MAX_DEPTH} levels")),
-        Some(Refusal::Nul) => ApiError::fault("", format!("has a NUL in a string, which is not allowed ({})", place(&error))),
+        Some(Refusal::Nul) => {
+            ApiError::fault("", format!("has a NUL in a string, which is not allowed ({})", place(&error)))
+        }
         Some(Refusal::Inexact) => {
             ApiError::fault("", format!("has a whole number that is not below 2^64 ({})", place(&error)))
         }
@@ -214,7 +216,16 @@ mod tests {
     #[test]
     fn what_is_not_json_is_a_bad_request_with_its_place() {
         for text in [
-            "{", "{\"a\":1,}", "{} x", "\u{feff}{}", "NaN", "Infinity", "01", "1e400", "\"\\ud800\"", "{\"a\":1,\"a\":2}",
+            "{",
+            "{\"a\":1,}",
+            "{} x",
+            "\u{feff}{}",
+            "NaN",
+            "Infinity",
+            "01",
+            "1e400",
+            "\"\\ud800\"",
+            "{\"a\":1,\"a\":2}",
         ] {
             assert_eq!(code(text), Some(ErrorCode::BadRequest), "{text}");
         }

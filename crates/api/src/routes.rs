@@ -46,7 +46,5 @@ fn all(config: &mut ServiceConfig) {
         .service(at("/jobs/{id}/cancel", "POST").post(jobs::cancel_job))
         .service(at("/jobs/{id}/retry", "POST").post(jobs::retry_job))
         .service(at("/outputs/{id}", "GET").get(outputs::list_outputs))
-        .service(
-            at("/outputs/{id}/{file}", "GET, HEAD").get(outputs::download_output).head(outputs::download_output),
-        );
+        .service(at("/outputs/{id}/{file}", "GET, HEAD").get(outputs::download_output).head(outputs::download_output));
 }

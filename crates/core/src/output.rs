@@ -86,12 +86,15 @@ pub fn file_name(kind: OutputKind, index: usize, extension: &str) -> String {
     format!("{}_{index:03}.{extension}", kind.as_str())
 }
 
-/// The folder of the storage that holds what one claim of a job has stored: `2026/11/24/{job}/{epoch}`.
-/// Each claim has its own, so a worker that comes back from the dead can't touch its successor's files.
+/// What the storage keys of all that one claim of a job has stored begin with: `2026/11/24/7f/{job}.{epoch}.`.
+///
+/// Each claim has its own, so a worker that comes back from the dead can't touch its successor's files. The folder
+/// `7f` is the id's last two digits: a day has 256 of them, so none grows huge and no job costs a folder of its own.
 pub fn storage_prefix(job: JobId, epoch: i64) -> String {
     let day = job.timestamp().to_string();
     let date = day.split('T').next().unwrap_or_default().replace('-', "/");
-    format!("{date}/{job}/{epoch}")
+    let shard = job.as_bytes().last().copied().unwrap_or_default();
+    format!("{date}/{shard:02x}/{job}.{epoch}.")
 }
 
 #[cfg(test)]
@@ -100,9 +103,10 @@ mod tests {
     use crate::Timestamp;
 
     #[test]
-    fn each_claim_of_a_job_has_a_folder_of_its_own() {
+    fn each_claim_of_a_job_has_keys_of_its_own() {
         let job = JobId::new(Timestamp::from_millis(1_795_478_418_000), [1; 10]);
-        assert_eq!(storage_prefix(job, 2), format!("2026/11/24/{job}/2"));
+        assert_eq!(storage_prefix(job, 2), format!("2026/11/24/01/{job}.2."));
+        assert!(!storage_prefix(job, 12).starts_with(&storage_prefix(job, 1)));
     }
 
     #[test]

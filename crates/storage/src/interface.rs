@@ -81,8 +81,8 @@ pub trait Storage: Send + Sync {
     /// Opens the object `key`, or a part of it, which must lie within it.
     async fn open(&self, key: &str, range: Option<ByteRange>) -> Result<ObjectReader, StorageError>;
 
-    /// Removes all objects below the folder `prefix`. It is no error if there are none.
-    async fn remove_folder(&self, prefix: &str) -> Result<(), StorageError>;
+    /// Removes all objects whose keys begin with `prefix`. It is no error if there are none.
+    async fn remove_all(&self, prefix: &str) -> Result<(), StorageError>;
 
     /// Where the object lies, for a person who looks for it on this machine; `None` where that has no answer.
     fn locate(&self, key: &str) -> Option<String>;

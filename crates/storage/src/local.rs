@@ -1,5 +1,5 @@
-//! Objects on local disk. An object is written beside its place under a name that no key can have, synced,
-//! renamed, and its folders synced: it is there whole, or not at all.
+//! Objects on local disk. An object is written beside its place under a name that no key can have, renamed, and
+//! synced with its folder before anybody is told of it: it is there whole, or not at all.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -105,19 +105,21 @@ impl Storage for LocalStorage {
         Ok(ObjectReader { size, stream: Box::pin(stream) })
     }
 
-    async fn remove_folder(&self, prefix: &str) -> Result<(), StorageError> {
+    async fn remove_all(&self, prefix: &str) -> Result<(), StorageError> {
         let path = self.path(prefix)?;
-        let root = Arc::clone(&self.root);
         blocking(move || {
-            match std::fs::remove_dir_all(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(io("remove a folder")(error)),
-            }
-            // Folders above that are empty now go, too; the first that is not ends it.
-            for folder in path.ancestors().skip(1).take_while(|folder| *folder != root.as_path()) {
-                if std::fs::remove_dir(folder).is_err() {
-                    break;
+            let (Some(folder), Some(start)) = (path.parent(), path.file_name()) else {
+                return Err(StorageError::BadKey);
+            };
+            let entries = match std::fs::read_dir(folder) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(io("list a folder")(error)),
+            };
+            for entry in entries {
+                let entry = entry.map_err(io("list a folder"))?;
+                if entry.file_name().as_encoded_bytes().starts_with(start.as_encoded_bytes()) {
+                    std::fs::remove_file(entry.path()).map_err(io("remove an object"))?;
                 }
             }
             Ok(())
@@ -203,15 +205,10 @@ impl ObjectWriter for LocalWriter {
 
 impl Partial {
     fn append(&mut self, parts: &[Bytes]) -> Result<(), StorageError> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => {
-                let folder = self.target.parent().unwrap_or(&self.root);
-                std::fs::create_dir_all(folder).map_err(io("make a folder"))?;
-                let file = OpenOptions::new().write(true).create_new(true).open(&self.temp);
-                none.insert(file.map_err(io("create an object"))?)
-            }
-        };
+        if self.file.is_none() {
+            self.file = Some(self.create()?);
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
         for part in parts {
             self.hash.update(part);
             self.size += part.len() as u64;
@@ -220,22 +217,45 @@ impl Partial {
         Ok(())
     }
 
-    fn publish(mut self) -> Result<Stored, StorageError> {
-        if let Some(file) = &self.file {
-            file.sync_all().map_err(io("sync an object"))?;
-        }
-        std::fs::rename(&self.temp, &self.target).map_err(io("publish an object"))?;
-        self.file = None;
-        for folder in self.target.ancestors().skip(1).take_while(|folder| folder.starts_with(self.root.as_path())) {
-            sync_folder(folder)?;
-            // Folders above the job's own exist from the first job of the day on, and are synced with it.
-            if folder == self.root.as_path() {
-                break;
+    fn create(&mut self) -> Result<File, StorageError> {
+        let open = || OpenOptions::new().write(true).create_new(true).open(&self.temp);
+        match open() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                make_folders(&self.root, self.target.parent().unwrap_or(&self.root))?;
+                open()
             }
+            opened => opened,
         }
+        .map_err(io("create an object"))
+    }
+
+    fn publish(mut self) -> Result<Stored, StorageError> {
+        let Some(file) = self.file.take() else {
+            return Err(io("publish an object")(std::io::Error::other("nothing was written")));
+        };
+        let renamed = std::fs::rename(&self.temp, &self.target);
+        if let Err(error) = renamed {
+            self.file = Some(file);
+            return Err(io("publish an object")(error));
+        }
+        // Renamed first, synced then: the journal commits name and content at once, and nobody is told of the
+        // object before both are on disk.
+        file.sync_all().map_err(io("sync an object"))?;
+        sync_folder(self.target.parent().unwrap_or(&self.root))?;
         let hash = std::mem::take(&mut self.hash).finalize();
         Ok(Stored { size: self.size, sha256: hash.iter().map(|byte| format!("{byte:02x}")).collect() })
     }
+}
+
+/// Makes `folder` and those above it up to `root`, and syncs each into the one that holds it.
+fn make_folders(root: &Path, folder: &Path) -> Result<(), StorageError> {
+    let missing: Vec<&Path> =
+        folder.ancestors().take_while(|above| *above != root).filter(|above| !above.is_dir()).collect();
+    std::fs::create_dir_all(folder).map_err(io("make a folder"))?;
+    for made in missing.into_iter().rev() {
+        sync_folder(made.parent().unwrap_or(root))?;
+    }
+    Ok(())
 }
 
 #[cfg(unix)]

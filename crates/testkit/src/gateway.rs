@@ -230,10 +230,7 @@ impl TestGateway {
 
     /// Waits until the gateway can use ComfyUI.
     pub async fn wait_ready(&self) {
-        until("the gateway is ready", || async {
-            (self.get("/health/ready").await.status == 200).then_some(())
-        })
-        .await;
+        until("the gateway is ready", || async { (self.get("/health/ready").await.status == 200).then_some(()) }).await;
     }
 
     /// Submits a job and waits until it has ended.

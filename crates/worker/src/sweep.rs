@@ -96,7 +96,7 @@ async fn empty_trash(context: &Context) {
     };
     let mut gone = Vec::new();
     for prefix in prefixes {
-        match context.parts.storage.remove_folder(&prefix).await {
+        match context.parts.storage.remove_all(&prefix).await {
             Ok(()) => gone.push(prefix),
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, prefix, "files can't be removed"),
         }

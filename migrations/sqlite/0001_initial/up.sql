@@ -97,7 +97,7 @@ CREATE TABLE job_logs (
     PRIMARY KEY (job_id, seq)
 );
 
--- Folders of the storage that nothing refers to any more. Written in the transaction that drops the last
+-- Beginnings of storage keys that nothing refers to any more. Written in the transaction that drops the last
 -- reference, removed once the files are gone.
 CREATE TABLE trash (
     prefix     TEXT PRIMARY KEY NOT NULL,

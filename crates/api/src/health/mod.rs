@@ -1,7 +1,7 @@
 //! Whether the gateway lives, whether it can work, and what it can do. Asks for no credentials.
 
-use actix_web::web::{Data, Json};
 use actix_web::HttpResponse;
+use actix_web::web::{Data, Json};
 use gateway_broker::{BackendReport, BackendState, WorkerReport};
 use gateway_config::Environment;
 use gateway_core::ErrorCode;

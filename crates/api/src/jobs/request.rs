@@ -5,8 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::error::ApiError;
 
-const FIELDS: &str =
-    "workflowId, inputs, params, priority, callbackUrl, metadata, output, cache, timeoutMs, notBefore";
+const FIELDS: &str = "workflowId, inputs, params, priority, callbackUrl, metadata, output, cache, timeoutMs, notBefore";
 const MAX_METADATA_BYTES: usize = 8 * 1024;
 const MAX_METADATA_KEYS: usize = 64;
 const MAX_REQUEST_ID: usize = 255;
@@ -142,7 +141,8 @@ fn read_output(value: Value, faults: &mut Vec<Fault>) -> Result<(), String> {
             ("delivery", Some("url")) => {}
             ("delivery", _) => faults.push(Fault::new("/output/delivery", "must be url: this gateway delivers by URL")),
             ("format" | "quality", _) => {
-                faults.push(Fault::new(format!("/output/{field}"), "this gateway delivers outputs as ComfyUI made them"));
+                faults
+                    .push(Fault::new(format!("/output/{field}"), "this gateway delivers outputs as ComfyUI made them"));
             }
             _ => faults.push(Fault::new(format!("/output/{field}"), "unknown field; there is: delivery")),
         }

@@ -1,13 +1,13 @@
 //! `GET /outputs/{jobId}/{file}`: the bytes, streamed. The file is found by a row, never by a path: no byte of
 //! the request reaches the storage.
 
+use actix_web::body::SizedStream;
 use actix_web::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY, ETAG, HeaderMap,
     IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Data, Path};
-use actix_web::body::SizedStream;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::{StreamExt as _, stream};
 use gateway_core::ErrorCode;

@@ -59,10 +59,7 @@ pub(super) fn read(
 
 /// The schema and the output nodes to store, so that the workflow means the same to whoever reads it without a
 /// catalog: a worker, or this gateway while ComfyUI is away.
-fn compile(
-    source: WorkflowSource<'_>,
-    catalog: Option<&NodeCatalog>,
-) -> Result<(Value, Vec<String>), Vec<Fault>> {
+fn compile(source: WorkflowSource<'_>, catalog: Option<&NodeCatalog>) -> Result<(Value, Vec<String>), Vec<Fault>> {
     let known = Workflow::compile(source, catalog)?;
     let schema = known.input_schema().clone();
     let alone = |outputs: &[String]| {

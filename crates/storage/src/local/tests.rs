@@ -79,15 +79,20 @@ async fn an_object_over_the_limit_is_refused_and_leaves_no_file() {
 }
 
 #[tokio::test]
-async fn removing_a_folder_takes_its_objects_and_empty_parents_but_not_its_neighbours() {
-    let (folder, storage) = storage(100);
-    put(&storage, "day/job/1/a", &[b"a"]).await.unwrap();
-    put(&storage, "day/job/2/b", &[b"b"]).await.unwrap();
-    storage.remove_folder("day/job/1").await.unwrap();
-    assert_eq!(get(&storage, "day/job/2/b", None).await.unwrap(), b"b");
-    storage.remove_folder("day/job/2").await.unwrap();
-    storage.remove_folder("day/never").await.unwrap();
-    assert_eq!(std::fs::read_dir(folder.path().join("outputs")).unwrap().count(), 0);
+async fn removing_a_prefix_takes_its_objects_and_not_its_neighbours() {
+    let (_folder, storage) = storage(100);
+    for key in ["day/7f/job.1.a", "day/7f/job.1.b", "day/7f/job.12.a", "day/7f/other.1.a"] {
+        put(&storage, key, &[b"x"]).await.unwrap();
+    }
+    storage.remove_all("day/7f/job.1.").await.unwrap();
+    storage.remove_all("day/7f/job.1.").await.unwrap();
+    storage.remove_all("day/00/never").await.unwrap();
+    for gone in ["day/7f/job.1.a", "day/7f/job.1.b"] {
+        assert!(matches!(get(&storage, gone, None).await, Err(StorageError::NotFound { .. })), "{gone}");
+    }
+    for kept in ["day/7f/job.12.a", "day/7f/other.1.a"] {
+        assert_eq!(get(&storage, kept, None).await.unwrap(), b"x", "{kept}");
+    }
 }
 
 #[tokio::test]
@@ -96,7 +101,7 @@ async fn keys_outside_the_root_are_refused_by_every_call() {
     for key in ["../x", "/etc/passwd", "a/../../x", ""] {
         assert!(matches!(storage.create(key).await.err(), Some(StorageError::BadKey)), "{key}");
         assert!(matches!(storage.open(key, None).await.err(), Some(StorageError::BadKey)), "{key}");
-        assert!(matches!(storage.remove_folder(key).await.err(), Some(StorageError::BadKey)), "{key}");
+        assert!(matches!(storage.remove_all(key).await.err(), Some(StorageError::BadKey)), "{key}");
         assert_eq!(storage.locate(key), None);
     }
 }

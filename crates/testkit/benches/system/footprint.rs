@@ -26,8 +26,14 @@ async fn memory(binary: &Path) {
     let answer: Value =
         client.post(format!("{url}/jobs")).json(&System::job(1)).send().await.unwrap().json().await.unwrap();
     let job = loop {
-        let job: Value =
-            client.get(format!("{url}/jobs/{}", answer["jobId"].as_str().unwrap())).send().await.unwrap().json().await.unwrap();
+        let job: Value = client
+            .get(format!("{url}/jobs/{}", answer["jobId"].as_str().unwrap()))
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
         match job["status"].as_str() {
             Some("succeeded") => break job,
             Some("failed" | "canceled") => panic!("{job}"),
@@ -35,8 +41,7 @@ async fn memory(binary: &Path) {
         }
     };
     let (_, stored) = system.gateway.memory();
-    let mut download =
-        client.get(format!("{url}{}", job["outputs"][0]["url"].as_str().unwrap())).send().await.unwrap();
+    let mut download = client.get(format!("{url}{}", job["outputs"][0]["url"].as_str().unwrap())).send().await.unwrap();
     let mut received = 0;
     while let Some(chunk) = download.chunk().await.unwrap() {
         received += chunk.len() as u64;
@@ -62,5 +67,8 @@ async fn start(binary: &Path) {
         times.push(began.elapsed());
         drop(process);
     }
-    println!("start     to the first answer on a migrated database: p50 {:.0} ms (10 starts)", quantile(&mut times, 0.5));
+    println!(
+        "start     to the first answer on a migrated database: p50 {:.0} ms (10 starts)",
+        quantile(&mut times, 0.5)
+    );
 }

@@ -72,8 +72,7 @@ async fn through_gateway(system: &System, round: usize) -> (Duration, f64) {
     let mut last = String::new();
     for number in 0..JOBS {
         let job = System::job(2_000_000 + round * 1000 + number);
-        let answer: Value =
-            client.post(format!("{url}/jobs")).json(&job).send().await.unwrap().json().await.unwrap();
+        let answer: Value = client.post(format!("{url}/jobs")).json(&job).send().await.unwrap().json().await.unwrap();
         last = answer["jobId"].as_str().unwrap().to_owned();
     }
     loop {

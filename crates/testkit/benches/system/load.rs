@@ -48,7 +48,9 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8], expected: &str) 
         assert!(text.starts_with(expected), "{text}");
         let body = text[..head]
             .lines()
-            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(|n| n.trim().parse::<usize>().unwrap()))
+            .find_map(|line| {
+                line.to_ascii_lowercase().strip_prefix("content-length:").map(|n| n.trim().parse::<usize>().unwrap())
+            })
             .unwrap_or(0);
         if length >= head + 4 + body {
             return;

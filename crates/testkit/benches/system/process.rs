@@ -23,11 +23,13 @@ impl Drop for Process {
 
 impl Process {
     pub(crate) async fn start(mut command: Command, url: String, probe: &str) -> Self {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        let child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
         let process = Self { child, url };
         let client = Client::builder().build().unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !matches!(client.get(format!("{}{probe}", process.url)).send().await, Ok(answer) if answer.status().is_success()) {
+        while !matches!(client.get(format!("{}{probe}", process.url)).send().await, Ok(answer) if answer.status().is_success())
+        {
             assert!(Instant::now() < deadline, "{} did not come up", process.url);
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -144,7 +144,7 @@ impl Run {
     /// Name and storage key of an output. No byte of either is ComfyUI's.
     fn place(&self, kind: OutputKind, index: usize, extension: &str) -> (String, String) {
         let name = file_name(kind, index, extension);
-        let key = format!("{}/{name}", storage_prefix(self.job.id, self.job.epoch));
+        let key = format!("{}{name}", storage_prefix(self.job.id, self.job.epoch));
         (name, key)
     }
 

@@ -1,0 +1,17 @@
+//! The HTTP contract: every route, every refusal.
+
+mod bodies;
+mod conventions;
+mod ends;
+mod events;
+mod health;
+mod inputs;
+mod lists;
+mod logs;
+mod outputs;
+mod queue;
+mod registration;
+mod routes;
+mod sizes;
+mod support;
+mod workflows;
