@@ -1,3 +1,94 @@
 #![doc = include_str!("../README.md")]
+#![expect(clippy::print_stderr, reason = "chores say what they do")]
 
-fn main() {}
+mod arrows;
+mod deny;
+mod lengths;
+mod shell;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::shell::{cargo, root, step};
+
+#[derive(Debug, Parser)]
+#[command(about = "The project's own chores")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Run every test.
+    Test {
+        /// Passed on to `cargo test`, such as a test's name.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run what must hold before a change lands.
+    Ci,
+    /// Measure the whole system: overhead, gap, accept, footprint, all.
+    Bench {
+        /// What to measure.
+        name: String,
+    },
+    /// Kill a gateway while it works, and count what was lost.
+    Chaos {
+        /// Passed on: --kills N --jobs N --seed N.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Prove who may know whom.
+    Arrows,
+    /// Check licences, sources and advisories of the dependencies.
+    Deny,
+}
+
+fn main() -> Result<()> {
+    std::env::set_current_dir(root())?;
+    match Cli::parse().chore {
+        Chore::Test { args } => test(&args),
+        Chore::Ci => ci(),
+        Chore::Bench { name } => bench(&name),
+        Chore::Chaos { args } => chaos(&args),
+        Chore::Arrows => arrows::check(),
+        Chore::Deny => deny::check(),
+    }
+}
+
+fn test(args: &[String]) -> Result<()> {
+    let mut command = vec!["test", "--workspace"];
+    command.extend(args.iter().map(String::as_str));
+    cargo(&command, &[])
+}
+
+fn ci() -> Result<()> {
+    step("format", || cargo(&["fmt", "--all", "--check"], &[]))?;
+    step("file lengths", lengths::check)?;
+    step("lints", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]))?;
+    step("documents", || {
+        cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"], &[("RUSTDOCFLAGS", "-D warnings")])
+    })?;
+    step("arrows", arrows::check)?;
+    step("dependencies", deny::check)?;
+    step("tests", || test(&[]))?;
+    eprintln!("all of it holds");
+    Ok(())
+}
+
+fn bench(name: &str) -> Result<()> {
+    cargo(&["build", "--release", "-p", "comfyui-gateway"], &[])?;
+    let binary = root().join("target/release/comfyui-gateway");
+    let binary = binary.to_string_lossy();
+    cargo(&["bench", "-p", "gateway-testkit", "--bench", "system", "--", "--binary", &binary, name], &[])
+}
+
+fn chaos(args: &[String]) -> Result<()> {
+    cargo(&["build", "-p", "comfyui-gateway"], &[])?;
+    let binary = root().join("target/debug/comfyui-gateway");
+    let binary = binary.to_string_lossy();
+    let mut command = vec!["run", "-p", "gateway-testkit", "--bin", "chaos", "--", "--binary", &binary];
+    command.extend(args.iter().map(String::as_str));
+    cargo(&command, &[])
+}
