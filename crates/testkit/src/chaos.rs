@@ -111,7 +111,8 @@ impl Chaos {
         wait_live(&client, &setting.url()).await;
         let mut workflow = tiny_workflow();
         workflow["id"] = json!("tiny");
-        let created = client.post(format!("{}/workflows", setting.url())).json(&workflow).send().await.expect("an answer");
+        let created =
+            client.post(format!("{}/workflows", setting.url())).json(&workflow).send().await.expect("an answer");
         assert_eq!(created.status(), 201);
         let killing = Arc::new(AtomicBool::new(true));
         let submitter = tokio::spawn(submit(client.clone(), setting.url(), self.jobs, Arc::clone(&killing)));
@@ -161,7 +162,9 @@ async fn submit(client: Client, url: String, jobs: usize, killing: Arc<AtomicBoo
         let body = json!({"workflowId": "tiny", "inputs": {"color": color}});
         match client.post(format!("{url}/jobs")).json(&body).send().await {
             Ok(answer) if answer.status() == 202 => {
-                if let Some(id) = answer.json::<Value>().await.ok().and_then(|job| job["jobId"].as_str().map(str::to_owned)) {
+                if let Some(id) =
+                    answer.json::<Value>().await.ok().and_then(|job| job["jobId"].as_str().map(str::to_owned))
+                {
                     accepted.insert(id);
                 }
                 if killing.load(Ordering::Relaxed) {
@@ -209,7 +212,9 @@ async fn count(client: &Client, url: &str, accepted: BTreeSet<String>, sim: &Sim
         }
     }
     let stats = sim.stats();
-    broken.extend(stats.starts.iter().filter(|(_, starts)| **starts > 1).map(|(prompt, _)| format!("prompt {prompt} ran twice")));
+    broken.extend(
+        stats.starts.iter().filter(|(_, starts)| **starts > 1).map(|(prompt, _)| format!("prompt {prompt} ran twice")),
+    );
     if stats.prompts_started != jobs.len() as u64 {
         broken.push(format!("{} prompts ran for {} jobs", stats.prompts_started, jobs.len()));
     }
@@ -223,5 +228,6 @@ async fn check_output(client: &Client, url: &str, output: &Value) -> Option<Stri
     }
     let bytes = answer.bytes().await.ok()?;
     let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    (output["sha256"] != hash.as_str() || output["size"] != bytes.len()).then(|| String::from("its output is not what the record says"))
+    (output["sha256"] != hash.as_str() || output["size"] != bytes.len())
+        .then(|| String::from("its output is not what the record says"))
 }

@@ -1,5 +1,10 @@
 #![doc = include_str!("../README.md")]
-#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test that can't set up must stop with its reason")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that can't set up must stop with its reason"
+)]
 
 mod answer;
 pub mod chaos;

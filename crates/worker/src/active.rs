@@ -1,6 +1,7 @@
 //! The jobs that this worker holds: their claims, and how each learns of a wish to cancel or of a lost claim.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,8 @@ pub(crate) struct Signal {
 
 #[derive(Debug)]
 struct Active {
+    /// Tells this claim from another of the same job that came later.
+    token: u64,
     lease: Lease,
     signal: watch::Sender<Signal>,
     renewed: Instant,
@@ -26,25 +29,33 @@ struct Active {
 
 /// The jobs that this worker holds.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ActiveJobs(Arc<Mutex<HashMap<JobId, Active>>>);
+pub(crate) struct ActiveJobs {
+    jobs: Arc<Mutex<HashMap<JobId, Active>>>,
+    tokens: Arc<AtomicU64>,
+}
 
 /// Keeps a job among the active ones until it is dropped.
 pub(crate) struct ActiveGuard {
     jobs: ActiveJobs,
     job: JobId,
+    token: u64,
 }
 
 impl ActiveJobs {
-    /// Adds a claimed job.
+    /// Adds a claimed job. An earlier claim of the same job, given up while its run was busy, learns that it is lost.
     pub(crate) fn add(&self, lease: Lease) -> (ActiveGuard, watch::Receiver<Signal>) {
         let (signal, receiver) = watch::channel(Signal::default());
-        self.lock().insert(lease.job, Active { lease, signal, renewed: Instant::now() });
-        (ActiveGuard { jobs: self.clone(), job: lease.job }, receiver)
+        let token = self.tokens.fetch_add(1, Ordering::Relaxed);
+        let earlier = self.lock().insert(lease.job, Active { token, lease, signal, renewed: Instant::now() });
+        if let Some(earlier) = earlier {
+            earlier.signal.send_modify(|signal| signal.lost = true);
+        }
+        (ActiveGuard { jobs: self.clone(), job: lease.job, token }, receiver)
     }
 
     /// The claim of a job has a new epoch.
     pub(crate) fn replace(&self, lease: Lease) {
-        if let Some(active) = self.lock().get_mut(&lease.job) {
+        if let Some(active) = self.lock().get_mut(&lease.job).filter(|active| active.lease.epoch < lease.epoch) {
             active.lease = lease;
         }
     }
@@ -85,13 +96,16 @@ impl ActiveJobs {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Active>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for ActiveGuard {
     fn drop(&mut self) {
-        self.jobs.lock().remove(&self.job);
+        let mut jobs = self.jobs.lock();
+        if jobs.get(&self.job).is_some_and(|active| active.token == self.token) {
+            jobs.remove(&self.job);
+        }
     }
 }
 
@@ -123,6 +137,18 @@ mod tests {
         jobs.renewed(&[Renewal { lease: lease(1), held: false, cancel_requested: false }]);
         assert_eq!(*signal.borrow(), Signal::default());
         assert_eq!(jobs.leases(), [lease(2)]);
+    }
+
+    #[test]
+    fn a_later_claim_of_the_same_job_ends_the_earlier_one_and_outlives_it() {
+        let jobs = ActiveJobs::default();
+        let (earlier, old) = jobs.add(lease(1));
+        let (_later, new) = jobs.add(lease(2));
+        assert!(old.borrow().lost);
+        drop(earlier);
+        assert_eq!(jobs.leases(), [lease(2)]);
+        jobs.cancel(lease(2).job);
+        assert_eq!(*new.borrow(), Signal { cancel: true, lost: false });
     }
 
     #[test]

@@ -80,10 +80,10 @@ pub(crate) fn refused(refusal: &Refusal, workflow: &Workflow) -> JobError {
 /// A node failed while it ran.
 pub(crate) fn execution(failure: &ExecutionFailure, workflow: &Workflow) -> JobError {
     let node = failure.node_id.as_deref().map(|id| node_ref(id, failure.node_type.as_deref(), workflow));
-    let message = if failure.message.is_empty() {
-        failure.exception_type.clone()
-    } else {
-        format!("{}: {}", failure.exception_type, failure.message)
+    let message = match (failure.exception_type.as_str(), failure.message.as_str()) {
+        ("", "") => String::from("the node gives no reason"),
+        ("", only) | (only, "") => only.to_owned(),
+        (exception, message) => format!("{exception}: {message}"),
     };
     let error = match failure.class {
         FailureClass::OutOfMemory => JobError::new(ErrorCode::ComfyuiOom, message)
@@ -131,6 +131,18 @@ pub(crate) fn interrupted() -> JobError {
 pub(crate) fn call(what: &str, error: &CallError) -> JobError {
     JobError::new(ErrorCode::ComfyuiUnreachable, format!("{what}: {error}"))
         .recommend("GET /health says how ComfyUI is; its log says more")
+}
+
+/// Something in front of ComfyUI lets other requests through, and not this one.
+pub(crate) fn not_let_through(reason: &str) -> JobError {
+    JobError::new(ErrorCode::ComfyuiUnreachable, format!("the job did not get through to ComfyUI: {reason}"))
+        .recommend("look at what stands between the gateway and ComfyUI: a proxy or filter may refuse this job's text or size")
+}
+
+/// It has ended, and its history entry can't be read.
+pub(crate) fn unreadable(error: &CallError) -> JobError {
+    JobError::new(ErrorCode::ComfyuiUnreachable, format!("ComfyUI can't give the result of the run: {error}"))
+        .recommend("look at ComfyUI's log: a custom node may have left something in the history that is no JSON")
 }
 
 /// The history entry does not say how it ended.

@@ -87,7 +87,7 @@ fn read_id(given: Option<Value>, path_id: Option<&str>, faults: &mut Vec<Fault>)
     let id = match (&given, path_id) {
         (Some(Value::String(id)), Some(path_id)) if id != path_id => {
             faults.push(Fault::new("/id", "differs from the id in the path"));
-            String::new()
+            path_id.to_owned()
         }
         (Some(Value::String(id)), _) => id.clone(),
         (Some(_), _) => String::new(),

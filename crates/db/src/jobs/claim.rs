@@ -30,6 +30,8 @@ impl Database {
                 return Ok(None);
             };
             if row.not_before.is_some_and(|due| due > now.as_millis()) {
+                // The caller drops the queue's entry; the sweep tells the queue anew.
+                diesel::update(jobs::table.find(&row.id)).set(jobs::dispatched_at.eq(None::<i64>)).execute(connection)?;
                 return Ok(None);
             }
             let look_first = row.prompt_id.is_some();

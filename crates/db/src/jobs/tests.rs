@@ -1,1 +1,337 @@
+use std::time::Duration;
 
+use gateway_config::DatabaseSettings;
+use gateway_core::event::{LogLevel, LogLine};
+use gateway_core::{ErrorCode, JobError, JobId, JobStatus, OutputKind, Owner, Priority, Scope, Timestamp};
+use serde_json::{Map, json};
+
+use crate::jobs::*;
+use crate::{Database, DbError};
+
+const LEASE: Duration = Duration::from_secs(60);
+
+fn open() -> (tempfile::TempDir, Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(&settings(&folder)).unwrap();
+    (folder, database)
+}
+
+fn settings(folder: &tempfile::TempDir) -> DatabaseSettings {
+    DatabaseSettings { path: folder.path().join("deep/er/gateway.db"), readers: 2 }
+}
+
+fn job(number: u8, owner: &str) -> NewJob {
+    NewJob {
+        id: JobId::new(Timestamp::from_millis(1_000_000 + i64::from(number)), [number; 10]),
+        owner: Owner::new(owner),
+        workflow_id: String::from("w"),
+        workflow_version: 1,
+        priority: Priority::Normal,
+        inputs: Map::from_iter([(String::from("seed"), json!(u64::MAX))]),
+        params: Map::new(),
+        resolved: Map::new(),
+        metadata: Map::new(),
+        request_id: Some(format!("r{number}")),
+        correlation_id: String::from("c"),
+        timeout_ms: None,
+        not_before: None,
+        retry_of: None,
+        nodes_total: 3,
+    }
+}
+
+fn claim() -> Claim {
+    Claim { worker_id: String::from("w-1"), backend: String::from("http://a"), lease: LEASE }
+}
+
+fn output(file: &str) -> Output {
+    Output {
+        file: file.to_owned(),
+        node_id: String::from("9"),
+        kind: OutputKind::Image,
+        content_type: String::from("image/png"),
+        size: 7,
+        sha256: String::from("00"),
+        width: Some(1),
+        height: None,
+        storage_key: format!("k/{file}"),
+        created_at: Timestamp::from_millis(5),
+    }
+}
+
+fn settlement(status: JobStatus, outputs: Vec<Output>) -> Settlement {
+    let error = (status == JobStatus::Failed).then(|| JobError::new(ErrorCode::ComfyuiOom, "full"));
+    let line = LogLine {
+        time: Timestamp::from_millis(1),
+        level: LogLevel::Info,
+        event: String::from("e"),
+        message: String::from("m"),
+        node: None,
+    };
+    Settlement { status, error, outputs, store_ms: Some(2), logs: vec![line] }
+}
+
+async fn accept_and_claim(database: &Database, new: &NewJob) -> Lease {
+    database.accept_job(new).await.unwrap();
+    let claimed = database.claim_job(new.id, claim()).await.unwrap().unwrap();
+    Lease { job: new.id, epoch: claimed.job.epoch }
+}
+
+async fn find(database: &Database, id: JobId) -> Job {
+    database.find_job(id, Scope::All).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn an_accepted_job_is_there_as_it_was_given() {
+    let (_folder, database) = open();
+    let new = job(1, "a");
+    database.accept_job(&new).await.unwrap();
+    let found = find(&database, new.id).await;
+    assert_eq!((found.status, found.attempt, found.epoch), (JobStatus::Queued, 0, 0));
+    assert_eq!(found.inputs, new.inputs);
+    assert_eq!(found.created_at, new.id.timestamp());
+    assert!(matches!(database.accept_job(&new).await, Err(DbError::Duplicate)));
+}
+
+#[tokio::test]
+async fn a_job_is_claimed_once_and_the_claim_stores_the_prompt_id() {
+    let (_folder, database) = open();
+    let new = job(1, "a");
+    database.accept_job(&new).await.unwrap();
+    let claims = (0..8).map(|_| database.claim_job(new.id, claim()));
+    let mut won = Vec::new();
+    for claim in claims {
+        won.extend(claim.await.unwrap());
+    }
+    assert_eq!(won.len(), 1);
+    assert!(!won[0].look_first);
+    let found = find(&database, new.id).await;
+    assert_eq!((found.status, found.attempt, found.epoch), (JobStatus::Running, 1, 1));
+    assert_eq!(found.prompt_id, Some(new.id.prompt_id(1).to_string()));
+    assert_eq!(found.backend.as_deref(), Some("http://a"));
+}
+
+#[tokio::test]
+async fn a_job_is_not_claimed_before_its_time_nor_when_it_is_unknown() {
+    let (_folder, database) = open();
+    let mut new = job(1, "a");
+    new.not_before = Some(database.now().plus_millis(60_000));
+    database.accept_job(&new).await.unwrap();
+    assert!(database.claim_job(new.id, claim()).await.unwrap().is_none());
+    assert!(database.claim_job(job(2, "a").id, claim()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_settled_job_has_its_outputs_and_never_changes_again() {
+    let (_folder, database) = open();
+    let lease = accept_and_claim(&database, &job(1, "a")).await;
+    let made = vec![output("b"), output("a")];
+    assert!(database.settle_job(lease, settlement(JobStatus::Succeeded, made.clone())).await.unwrap());
+    assert_eq!(database.outputs_of(lease.job).await.unwrap(), made);
+    assert_eq!(database.logs_of(lease.job).await.unwrap().len(), 1);
+    assert!(!database.settle_job(lease, settlement(JobStatus::Failed, Vec::new())).await.unwrap());
+    assert_eq!(database.cancel_job(lease.job, Scope::All).await.unwrap(), CancelOutcome::Ended(JobStatus::Succeeded));
+    assert_eq!(find(&database, lease.job).await.status, JobStatus::Succeeded);
+}
+
+#[tokio::test]
+async fn a_worker_whose_claim_is_lost_changes_nothing() {
+    let (_folder, database) = open();
+    let old = accept_and_claim(&database, &job(1, "a")).await;
+    let far = Timestamp::from_millis(i64::MAX);
+    assert_eq!(database.recover_jobs(far, 10, 100).await.unwrap(), [old.job]);
+    let claimed = database.claim_job(old.job, claim()).await.unwrap().unwrap();
+    assert!(claimed.look_first, "the earlier prompt may be in ComfyUI");
+    assert_eq!((claimed.job.epoch, claimed.job.attempt), (2, 1), "a look costs no attempt");
+    assert_eq!(claimed.job.prompt_id, Some(old.job.prompt_id(1).to_string()));
+    let release = Release { not_before: None, used_attempt: true, prompt_may_live: false, logs: Vec::new() };
+    assert!(!database.settle_job(old, settlement(JobStatus::Succeeded, vec![output("x")])).await.unwrap());
+    assert!(!database.release_job(old, release).await.unwrap());
+    assert!(!database.rename_prompt(old, "p").await.unwrap());
+    assert!(database.begin_attempt(old, "http://b").await.unwrap().is_none());
+    let renewals = database.renew_leases(vec![old], LEASE).unwrap();
+    assert!(!renewals[0].held);
+    assert!(database.outputs_of(old.job).await.unwrap().is_empty());
+    let found = find(&database, old.job).await;
+    assert_eq!((found.status, found.epoch), (JobStatus::Running, 2));
+}
+
+#[tokio::test]
+async fn a_new_attempt_has_a_new_epoch_and_a_new_prompt_id() {
+    let (_folder, database) = open();
+    let lease = accept_and_claim(&database, &job(1, "a")).await;
+    let begun = database.begin_attempt(lease, "http://b").await.unwrap().unwrap();
+    assert_eq!((begun.job.epoch, begun.job.attempt), (2, 2));
+    assert_eq!(begun.job.prompt_id, Some(lease.job.prompt_id(2).to_string()));
+    assert_eq!(begun.job.backend.as_deref(), Some("http://b"));
+}
+
+#[tokio::test]
+async fn a_job_that_is_given_back_without_a_run_has_used_no_attempt() {
+    let (_folder, database) = open();
+    let lease = accept_and_claim(&database, &job(1, "a")).await;
+    let release = Release { not_before: None, used_attempt: false, prompt_may_live: false, logs: Vec::new() };
+    assert!(database.release_job(lease, release).await.unwrap());
+    let found = find(&database, lease.job).await;
+    assert_eq!((found.status, found.attempt, found.prompt_id), (JobStatus::Queued, 0, None));
+    assert!(!database.claim_job(lease.job, claim()).await.unwrap().unwrap().look_first);
+}
+
+#[tokio::test]
+async fn the_renewal_tells_of_a_wish_to_cancel() {
+    let (_folder, database) = open();
+    let lease = accept_and_claim(&database, &job(1, "a")).await;
+    assert_eq!(database.cancel_job(lease.job, Scope::All).await.unwrap(), CancelOutcome::Requested);
+    let renewals = database.renew_leases(vec![lease], LEASE).unwrap();
+    assert_eq!(renewals, [Renewal { lease, held: true, cancel_requested: true }]);
+}
+
+#[tokio::test]
+async fn only_claims_that_ran_out_are_recovered_and_a_deadly_job_fails() {
+    let (_folder, database) = open();
+    let lease = accept_and_claim(&database, &job(1, "a")).await;
+    assert!(database.recover_jobs(database.now(), 3, 100).await.unwrap().is_empty());
+    let far = Timestamp::from_millis(i64::MAX);
+    for crashes in 1..3 {
+        database.recover_jobs(far, 3, 100).await.unwrap();
+        let found = find(&database, lease.job).await;
+        assert_eq!((found.status, found.crashes), (JobStatus::Queued, crashes));
+        database.claim_job(lease.job, claim()).await.unwrap().unwrap();
+    }
+    database.recover_jobs(far, 3, 100).await.unwrap();
+    let found = find(&database, lease.job).await;
+    assert_eq!(found.status, JobStatus::Failed);
+    assert_eq!(found.error.map(|error| error.code), Some(ErrorCode::WorkerLost));
+}
+
+#[tokio::test]
+async fn a_job_of_another_owner_is_not_there() {
+    let (_folder, database) = open();
+    let (mine, theirs) = (job(1, "me"), job(2, "them"));
+    database.accept_job(&mine).await.unwrap();
+    database.accept_job(&theirs).await.unwrap();
+    let scope = || Scope::Owner(Owner::new("me"));
+    assert!(database.find_job(theirs.id, scope()).await.unwrap().is_none());
+    assert_eq!(database.cancel_job(theirs.id, scope()).await.unwrap(), CancelOutcome::NotFound);
+    assert_eq!(database.delete_job(theirs.id, scope()).await.unwrap(), DeleteOutcome::NotFound);
+    let listed = database.list_jobs(scope(), Filter::default(), None, 10).await.unwrap();
+    assert_eq!(listed.iter().map(|job| job.id).collect::<Vec<_>>(), [mine.id]);
+    assert_eq!(find(&database, theirs.id).await.status, JobStatus::Queued);
+}
+
+#[tokio::test]
+async fn lists_are_newest_first_and_filtered() {
+    let (_folder, database) = open();
+    for number in 1..=5 {
+        database.accept_job(&job(number, "a")).await.unwrap();
+    }
+    let ended = accept_and_claim(&database, &job(6, "b")).await;
+    database.settle_job(ended, settlement(JobStatus::Failed, Vec::new())).await.unwrap();
+    let list = async |filter: Filter, cursor: Option<JobId>, limit: i64| -> Vec<u8> {
+        let jobs = database.list_jobs(Scope::All, filter, cursor, limit).await.unwrap();
+        jobs.iter().map(|job| *job.id.as_bytes().last().unwrap()).collect()
+    };
+    assert_eq!(list(Filter::default(), None, 3).await, [6, 5, 4]);
+    assert_eq!(list(Filter::default(), Some(job(4, "a").id), 10).await, [3, 2, 1]);
+    let status = Filter { status: Some(JobStatus::Failed), ..Filter::default() };
+    assert_eq!(list(status, None, 10).await, [6]);
+    let after = Filter {
+        after: Some(Timestamp::from_millis(1_000_002)),
+        before: Some(Timestamp::from_millis(1_000_004)),
+        ..Filter::default()
+    };
+    assert_eq!(list(after, None, 10).await, [3, 2]);
+    let request = Filter { request_id: Some(String::from("r2")), ..Filter::default() };
+    assert_eq!(list(request, None, 10).await, [2]);
+    let owner = Filter { owner: Some(Owner::new("b")), ..Filter::default() };
+    assert_eq!(list(owner, None, 10).await, [6]);
+    let workflow = Filter { workflow_id: Some(String::from("other")), ..Filter::default() };
+    assert!(list(workflow, None, 10).await.is_empty());
+    let stats = database.job_stats().await.unwrap();
+    assert_eq!((stats.by_status["queued"], stats.by_status["failed"]), (5, 1));
+    assert_eq!(stats.oldest_queued, Some(Timestamp::from_millis(1_000_001)));
+}
+
+#[tokio::test]
+async fn a_deleted_job_takes_its_records_and_leaves_its_files_to_the_trash() {
+    let (_folder, database) = open();
+    let lease = accept_and_claim(&database, &job(1, "a")).await;
+    let not_ended = database.delete_job(lease.job, Scope::All).await.unwrap();
+    assert_eq!(not_ended, DeleteOutcome::NotEnded(JobStatus::Running));
+    database.settle_job(lease, settlement(JobStatus::Succeeded, vec![output("a")])).await.unwrap();
+    assert!(database.trash(10).await.unwrap().is_empty(), "the outputs of the one claim are kept");
+    assert_eq!(database.delete_job(lease.job, Scope::All).await.unwrap(), DeleteOutcome::Deleted);
+    assert!(database.outputs_of(lease.job).await.unwrap().is_empty());
+    assert!(database.logs_of(lease.job).await.unwrap().is_empty());
+    let trash = database.trash(10).await.unwrap();
+    assert_eq!(trash, [gateway_core::output::storage_prefix(lease.job, 1)]);
+    database.forget_trash(trash).await.unwrap();
+    assert!(database.trash(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn files_of_lost_claims_go_to_the_trash_when_the_job_is_settled() {
+    let (_folder, database) = open();
+    let first = accept_and_claim(&database, &job(1, "a")).await;
+    database.begin_attempt(first, "http://a").await.unwrap().unwrap();
+    let second = Lease { job: first.job, epoch: 2 };
+    database.settle_job(second, settlement(JobStatus::Succeeded, vec![output("a")])).await.unwrap();
+    assert_eq!(database.trash(10).await.unwrap(), [gateway_core::output::storage_prefix(first.job, 1)]);
+}
+
+#[tokio::test]
+async fn jobs_that_the_queue_was_not_told_of_are_found_until_it_is() {
+    let (_folder, database) = open();
+    let (first, second) = (job(1, "a"), job(2, "a"));
+    for new in [&first, &second] {
+        database.accept_job(new).await.unwrap();
+    }
+    let forgotten = database.undispatched_jobs(Timestamp::from_millis(2_000_000), 10).await.unwrap();
+    assert_eq!(forgotten.iter().map(|job| job.id).collect::<Vec<_>>(), [first.id, second.id]);
+    database.mark_dispatched(&[first.id]).await.unwrap();
+    let forgotten = database.undispatched_jobs(Timestamp::from_millis(2_000_000), 10).await.unwrap();
+    assert_eq!(forgotten.iter().map(|job| job.id).collect::<Vec<_>>(), [second.id]);
+    assert!(database.undispatched_jobs(Timestamp::from_millis(1_000_002), 10).await.unwrap().is_empty());
+    assert_eq!(database.queued_jobs(Some(first.id), 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn one_faulty_row_fails_alone_among_those_committed_with_it() {
+    let (_folder, database) = open();
+    database.accept_job(&job(0, "a")).await.unwrap();
+    let tasks: Vec<_> = (0..100)
+        .map(|number| {
+            let database = database.clone();
+            tokio::spawn(async move { database.accept_job(&job(number, "a")).await })
+        })
+        .collect();
+    let mut failed = 0;
+    for task in tasks {
+        failed += usize::from(task.await.unwrap().is_err());
+    }
+    assert_eq!(failed, 1);
+    assert_eq!(database.list_jobs(Scope::All, Filter::default(), None, 1_000).await.unwrap().len(), 100);
+}
+
+#[tokio::test]
+async fn a_second_opening_of_the_same_database_is_refused_with_the_reason() {
+    let (folder, database) = open();
+    let refused = Database::open(&settings(&folder)).unwrap_err();
+    let text = refused.to_string();
+    assert!(matches!(refused, DbError::InUse { .. }), "{text}");
+    assert!(text.contains(&std::process::id().to_string()) && text.contains("DATABASE_URL"), "{text}");
+    drop(database);
+    assert!(Database::open(&settings(&folder)).is_ok());
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_a_new_opening() {
+    let (folder, database) = open();
+    let new = job(1, "a");
+    database.accept_job(&new).await.unwrap();
+    let key = database.cursor_key([1; 32]).await.unwrap().seal("l", new.id);
+    drop(database);
+    let database = Database::open(&settings(&folder)).unwrap();
+    assert_eq!(find(&database, new.id).await.id, new.id);
+    assert_eq!(database.cursor_key([2; 32]).await.unwrap().open("l", &key), Some(new.id), "the secret is drawn once");
+}

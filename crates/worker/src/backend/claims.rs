@@ -24,10 +24,15 @@ pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>) {
 }
 
 async fn take(context: &Arc<Context>, backend: &Arc<Backend>) {
-    backend.ready().await;
     let mut slots = free_slots(backend).await;
+    // After the wait for a slot: what gives slots back may be that the server runs nothing any more.
+    backend.ready().await;
     // Dropped while it waits, this loses nothing: entries leave the queue only with its answer.
-    match context.parts.broker.next(slots.len()).await {
+    let taken = tokio::select! {
+        taken = context.parts.broker.next(slots.len()) => taken,
+        () = backend.unready() => return,
+    };
+    match taken {
         Ok(entries) => {
             for entry in entries {
                 let Some(slot) = slots.pop() else {

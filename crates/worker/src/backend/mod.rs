@@ -18,6 +18,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::context::Context;
+pub(crate) use poll::Stuck;
 pub(crate) use prompts::{OpenPrompts, Registration, Update};
 
 /// How a server is, and what is known of it.
@@ -41,6 +42,8 @@ pub(crate) struct Backend {
     pub(crate) poll: Duration,
     slot_count: usize,
     health: watch::Sender<Health>,
+    /// Why it counts as stuck, while it does.
+    stuck: Mutex<Option<Stuck>>,
     /// Wakes the poll before its time.
     hurry: Notify,
     ended: Mutex<Vec<String>>,
@@ -74,6 +77,7 @@ impl Backend {
             poll: settings.poll,
             slot_count,
             health: watch::channel(health).0,
+            stuck: Mutex::default(),
             hurry: Notify::new(),
             ended: Mutex::default(),
         })
@@ -97,6 +101,13 @@ impl Backend {
         let mut health = self.health.subscribe();
         // The sender lives in self, so the channel can't be closed here.
         let _ = health.wait_for(|health| health.state == BackendState::Ready).await;
+    }
+
+    /// Waits until no jobs can be given to this server.
+    pub(crate) async fn unready(&self) {
+        let mut health = self.health.subscribe();
+        // The sender lives in self, so the channel can't be closed here.
+        let _ = health.wait_for(|health| health.state != BackendState::Ready).await;
     }
 
     /// Notes how the server is; logs where that is a change.

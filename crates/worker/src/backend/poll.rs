@@ -1,33 +1,71 @@
 //! Looks up all open prompts of a server in one call: the truth, however the socket fares. Notices a server
 //! that answers but runs nothing any more.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use comfyui_client::QueueSnapshot;
+use comfyui_client::{QueuePlace, QueueSnapshot};
 use gateway_broker::BackendState;
 
-use crate::backend::{Backend, Update};
+use crate::backend::{Backend, OpenPrompts, Update};
 
 /// A server whose queue waits this long while nothing runs has lost the thread that runs prompts.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
+/// A stuck server that nobody saw restart is tried with jobs again after this time.
+const TRIAL_AFTER: Duration = Duration::from_secs(30);
+
+/// Why a server that answers gets no jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stuck {
+    /// Prompts wait and none runs.
+    Still,
+    /// A prompt goes on that was told to stop.
+    Lingers,
+    /// Its device failed: whatever runs next fails, too.
+    Device,
+}
+
+impl Stuck {
+    const fn problem(self) -> &'static str {
+        match self {
+            Self::Still => "it answers, but prompts wait in its queue and none runs: restart ComfyUI",
+            Self::Lingers => "it answers, but a run goes on that was told to stop: restart ComfyUI if it does not end",
+            Self::Device => "it answers, but its device failed: restart ComfyUI",
+        }
+    }
+
+    /// Whether a server that has been stuck like this for so long may get jobs again.
+    fn is_over(self, queue: &QueueSnapshot, prompts: &OpenPrompts, stuck_for: Duration) -> bool {
+        match self {
+            Self::Still => !queue.running.is_empty() || (queue.is_empty() && stuck_for >= TRIAL_AFTER),
+            Self::Lingers => !queue.running.iter().any(|item| prompts.is_lingering(&item.prompt_id)),
+            Self::Device => stuck_for >= TRIAL_AFTER,
+        }
+    }
+}
+
+/// What consecutive looks at the queue have shown.
+#[derive(Debug, Default)]
+struct Watch {
+    still_since: Option<Instant>,
+    stuck_since: Option<Instant>,
+}
 
 /// Polls for ever, while anything is open.
 pub(crate) async fn run(backend: Arc<Backend>) {
-    let mut idle_since: Option<Instant> = None;
+    let mut watch = Watch::default();
     loop {
         tokio::select! {
             () = tokio::time::sleep(backend.poll) => {}
             () = backend.hurry.notified() => {}
         }
-        let stuck = backend.state() == BackendState::Stuck;
-        if backend.prompts.is_empty() && !stuck {
-            idle_since = None;
+        if backend.prompts.is_empty() && backend.state() != BackendState::Stuck {
+            watch = Watch::default();
             continue;
         }
         match backend.client.queue().await {
             Ok(queue) => {
-                idle_since = note_stillness(&backend, &queue, idle_since);
+                watch.look(&backend, &queue);
                 tell(&backend, &queue);
             }
             Err(error) => {
@@ -42,8 +80,10 @@ pub(crate) async fn run(backend: Arc<Backend>) {
 }
 
 fn tell(backend: &Backend, queue: &QueueSnapshot) {
+    let stuck = backend.state() == BackendState::Stuck;
     for prompt_id in backend.prompts.ids() {
         let update = match queue.find(&prompt_id) {
+            Some(QueuePlace::Pending(_)) if stuck => Update::Stuck,
             Some(place) => Update::Place(place),
             None => Update::Absent,
         };
@@ -51,37 +91,74 @@ fn tell(backend: &Backend, queue: &QueueSnapshot) {
     }
 }
 
-/// Since when prompts wait and none runs.
-fn note_stillness(backend: &Backend, queue: &QueueSnapshot, idle_since: Option<Instant>) -> Option<Instant> {
-    let still = queue.running.is_empty() && !queue.pending.is_empty();
-    if !still {
-        if backend.state() == BackendState::Stuck && (queue.is_empty() || !queue.running.is_empty()) {
-            backend.recovered_if_moving(queue);
+impl Watch {
+    fn look(&mut self, backend: &Backend, queue: &QueueSnapshot) {
+        let now = Instant::now();
+        let still = queue.running.is_empty() && !queue.pending.is_empty();
+        self.still_since = still.then(|| self.still_since.unwrap_or(now));
+        let still_for = self.still_since.map_or(Duration::ZERO, |since| now.duration_since(since));
+        if still_for >= STUCK_AFTER && backend.state() == BackendState::Ready {
+            backend.mark_stuck(Stuck::Still);
         }
-        return None;
-    }
-    let since = idle_since.unwrap_or_else(Instant::now);
-    if since.elapsed() >= STUCK_AFTER && backend.state() == BackendState::Ready {
-        backend.mark_stuck("prompts wait in its queue and none runs");
-        for prompt_id in backend.prompts.ids() {
-            backend.prompts.send(&prompt_id, Update::Stuck);
+        if backend.state() != BackendState::Stuck {
+            self.stuck_since = None;
+            return;
+        }
+        let stuck_for = now.duration_since(*self.stuck_since.get_or_insert(now));
+        let reason = *backend.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        if reason.is_none_or(|reason| reason.is_over(queue, &backend.prompts, stuck_for)) {
+            backend.set_state(BackendState::Ready, None);
         }
     }
-    Some(since)
 }
 
 impl Backend {
-    /// The server answers and runs nothing: no more jobs for it until it moves again.
-    pub(crate) fn mark_stuck(&self, why: &str) {
-        let problem = format!("it answers, but {why}: restart ComfyUI");
-        self.set_state(BackendState::Stuck, Some(problem));
+    /// The server answers and can't be used: no more jobs for it until it moves again.
+    pub(crate) fn mark_stuck(&self, reason: Stuck) {
+        *self.stuck.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        self.set_state(BackendState::Stuck, Some(reason.problem().to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use comfyui_client::QueueItem;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn queue(running: &[&str], pending: &[&str]) -> QueueSnapshot {
+        let items = |ids: &[&str]| {
+            ids.iter()
+                .map(|id| QueueItem { number: 0.0, prompt_id: (*id).to_owned(), extra_data: Value::Null })
+                .collect()
+        };
+        QueueSnapshot { running: items(running), pending: items(pending) }
     }
 
-    /// A stuck server whose queue has changed works again.
-    fn recovered_if_moving(&self, queue: &QueueSnapshot) {
-        let same = queue.running.iter().any(|item| self.prompts.is_lingering(&item.prompt_id));
-        if !same {
-            self.set_state(BackendState::Ready, None);
-        }
+    #[test]
+    fn a_server_that_runs_nothing_is_over_it_when_something_runs_or_after_a_while_with_an_empty_queue() {
+        let prompts = OpenPrompts::default();
+        let over = |queue: &QueueSnapshot, secs| Stuck::Still.is_over(queue, &prompts, Duration::from_secs(secs));
+        assert!(over(&queue(&["a"], &[]), 0));
+        assert!(!over(&queue(&[], &[]), 1));
+        assert!(over(&queue(&[], &[]), 30));
+        assert!(!over(&queue(&[], &["foreign"]), 3_600));
+    }
+
+    #[test]
+    fn a_server_that_a_run_holds_is_over_it_when_that_run_has_left() {
+        let prompts = OpenPrompts::default();
+        prompts.linger("a");
+        assert!(!Stuck::Lingers.is_over(&queue(&["a"], &[]), &prompts, Duration::from_secs(3_600)));
+        assert!(Stuck::Lingers.is_over(&queue(&["b"], &[]), &prompts, Duration::ZERO));
+        assert!(Stuck::Lingers.is_over(&queue(&[], &[]), &prompts, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_failed_device_is_tried_again_only_after_a_while() {
+        let prompts = OpenPrompts::default();
+        assert!(!Stuck::Device.is_over(&queue(&["a"], &[]), &prompts, Duration::from_secs(1)));
+        assert!(Stuck::Device.is_over(&queue(&["a"], &[]), &prompts, Duration::from_secs(30)));
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Update {
 
 #[derive(Debug)]
 struct Open {
+    /// Tells this registration from a later one of the same prompt.
+    token: u64,
     updates: mpsc::UnboundedSender<Update>,
     /// Nodes whose pictures come over the socket only, so that their frames are results.
     picture_nodes: HashSet<String>,
@@ -32,6 +34,7 @@ struct Open {
 
 #[derive(Debug, Default)]
 struct State {
+    tokens: u64,
     open: HashMap<String, Open>,
     ended: VecDeque<String>,
     /// Prompts that were given up and still hold the server.
@@ -49,6 +52,7 @@ pub(crate) struct OpenPrompts(Arc<Mutex<State>>);
 pub(crate) struct Registration {
     prompts: OpenPrompts,
     prompt_id: String,
+    token: u64,
     updates: mpsc::UnboundedReceiver<Update>,
 }
 
@@ -62,9 +66,11 @@ impl OpenPrompts {
             // The receiver is in this function.
             let _ = sender.send(Update::Event(end));
         }
-        state.open.insert(prompt_id.to_owned(), Open { updates: sender, picture_nodes });
+        state.tokens += 1;
+        let token = state.tokens;
+        state.open.insert(prompt_id.to_owned(), Open { token, updates: sender, picture_nodes });
         drop(state);
-        Registration { prompts: self.clone(), prompt_id: prompt_id.to_owned(), updates }
+        Registration { prompts: self.clone(), prompt_id: prompt_id.to_owned(), token, updates }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -155,7 +161,10 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.prompts.lock().open.remove(&self.prompt_id);
+        let mut state = self.prompts.lock();
+        if state.open.get(&self.prompt_id).is_some_and(|open| open.token == self.token) {
+            state.open.remove(&self.prompt_id);
+        }
     }
 }
 
@@ -170,5 +179,102 @@ fn prompt_of(event: &Event) -> Option<&str> {
         | Event::Interrupted { prompt_id, .. } => Some(prompt_id),
         Event::Executing { prompt_id, .. } | Event::Progress { prompt_id, .. } => prompt_id.as_deref(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes(ids: &[&str]) -> HashSet<String> {
+        ids.iter().map(|id| (*id).to_owned()).collect()
+    }
+
+    fn executing(prompt: &str, node: Option<&str>) -> Event {
+        Event::Executing { prompt_id: Some(prompt.to_owned()), node: node.map(str::to_owned), display_node: None }
+    }
+
+    fn frame(prompt: Option<&str>, node: Option<&str>, format: PreviewFormat) -> Event {
+        Event::Preview {
+            prompt_id: prompt.map(str::to_owned),
+            node_id: node.map(str::to_owned),
+            format,
+            bytes: bytes::Bytes::from_static(b"x"),
+        }
+    }
+
+    fn received(registration: &mut Registration) -> Vec<Update> {
+        std::iter::from_fn(|| registration.updates.try_recv().ok()).collect()
+    }
+
+    #[test]
+    fn events_reach_only_whoever_waits_for_their_prompt() {
+        let prompts = OpenPrompts::default();
+        let (mut a, mut b) = (prompts.register("a", HashSet::new()), prompts.register("b", HashSet::new()));
+        prompts.deliver(executing("a", Some("1")));
+        prompts.deliver(executing("stranger", Some("1")));
+        assert_eq!(received(&mut a).len(), 1);
+        assert!(received(&mut b).is_empty());
+    }
+
+    #[test]
+    fn an_end_that_came_before_the_prompts_name_was_known_is_told_when_it_is() {
+        let prompts = OpenPrompts::default();
+        prompts.deliver(executing("a", None));
+        let mut late = prompts.register("a", HashSet::new());
+        assert!(matches!(received(&mut late).as_slice(), [Update::Event(Event::Executing { node: None, .. })]));
+    }
+
+    #[test]
+    fn ends_of_strangers_are_remembered_only_up_to_a_number() {
+        let prompts = OpenPrompts::default();
+        prompts.deliver(executing("first", None));
+        for index in 0..REMEMBERED_ENDS {
+            prompts.deliver(executing(&format!("stranger {index}"), None));
+        }
+        assert!(received(&mut prompts.register("first", HashSet::new())).is_empty());
+        assert_eq!(prompts.lock().ended.len(), REMEMBERED_ENDS);
+    }
+
+    #[test]
+    fn frames_without_a_name_belong_to_the_node_that_runs_and_count_only_where_they_are_results() {
+        let prompts = OpenPrompts::default();
+        let mut waits = prompts.register("a", nodes(&["2"]));
+        prompts.deliver(frame(None, None, PreviewFormat::Png));
+        prompts.deliver(executing("a", Some("1")));
+        prompts.deliver(frame(None, None, PreviewFormat::Png));
+        prompts.deliver(executing("a", Some("2")));
+        prompts.deliver(frame(None, None, PreviewFormat::Jpeg));
+        prompts.deliver(frame(None, None, PreviewFormat::Png));
+        prompts.deliver(frame(Some("a"), Some("2"), PreviewFormat::Png));
+        let pictures = received(&mut waits);
+        let named = |update: &&Update| {
+            matches!(update, Update::Event(Event::Preview { node_id: Some(node), .. }) if node == "2")
+        };
+        assert_eq!(pictures.iter().filter(named).count(), 2);
+        assert_eq!(pictures.len(), 4, "two executing, two pictures");
+    }
+
+    #[test]
+    fn a_registration_that_was_replaced_does_not_take_its_successor_along() {
+        let prompts = OpenPrompts::default();
+        let earlier = prompts.register("a", HashSet::new());
+        let mut later = prompts.register("a", HashSet::new());
+        drop(earlier);
+        prompts.send("a", Update::Absent);
+        assert_eq!(received(&mut later).len(), 1);
+        drop(later);
+        assert!(prompts.is_empty());
+    }
+
+    #[test]
+    fn open_and_lingering_prompts_are_ours_and_others_are_not() {
+        let prompts = OpenPrompts::default();
+        let _open = prompts.register("a", HashSet::new());
+        prompts.linger("b");
+        assert!(prompts.owns_all(["a", "b"]));
+        assert!(!prompts.owns_all(["a", "stranger"]));
+        prompts.stop_lingering("b");
+        assert!(!prompts.owns_all(["b"]));
     }
 }

@@ -6,6 +6,7 @@ use comfyui_client::{CallError, PreparedPrompt};
 use gateway_core::event::LogLevel;
 use gateway_db::Claimed;
 
+use super::follow::is_unreadable;
 use super::prepare::picture_nodes;
 use super::{Ended, Finished, Run, Setback};
 use crate::failure;
@@ -15,7 +16,8 @@ const SECOND_LOOK: Duration = Duration::from_millis(1_200);
 
 /// What one look found.
 enum Found {
-    Queued,
+    /// In the queue, under this id.
+    Queued(String),
     Ended(Box<Finished>),
     Nothing,
 }
@@ -23,13 +25,18 @@ enum Found {
 impl Run {
     /// Follows the prompt of an earlier claim where ComfyUI has it; else begins a new attempt and gives `None`.
     pub(super) async fn adopt(&mut self, prompt: &PreparedPrompt) -> Result<Option<Ended>, Setback> {
-        let registration = self.backend.prompts.register(&self.prompt_id(), picture_nodes(prompt.graph()));
+        let pictures = picture_nodes(prompt.graph());
+        let mut registration = self.backend.prompts.register(&self.prompt_id(), pictures.clone());
         for look in 0..2 {
             if look > 0 {
                 tokio::time::sleep(SECOND_LOOK).await;
             }
             match self.look().await {
-                Ok(Found::Queued) => {
+                Ok(Found::Queued(prompt_id)) => {
+                    if prompt_id != registration.prompt_id() {
+                        registration = self.backend.prompts.register(&prompt_id, pictures);
+                        self.take_name(prompt_id).await?;
+                    }
                     self.log(LogLevel::Info, "adopted", "ComfyUI still has the prompt of an earlier worker; it is followed");
                     return Ok(Some(self.follow(registration, prompt.graph()).await));
                 }
@@ -52,12 +59,19 @@ impl Run {
     /// First the queue, then the history: in the other order a prompt that ends in between is missed.
     async fn look(&self) -> Result<Found, CallError> {
         let prompt_id = self.prompt_id();
-        if self.backend.client.queue().await?.find(&prompt_id).is_some() {
-            return Ok(Found::Queued);
+        if let Some(prompt_id) = self.queued_as(&self.backend.client.queue().await?, None) {
+            return Ok(Found::Queued(prompt_id));
         }
         let finished = |entry| Finished { entry, pictures: Vec::new(), blocked: None, stopped: None };
-        let entry = self.backend.client.history(&prompt_id).await?;
-        Ok(entry.map_or(Found::Nothing, |entry| Found::Ended(Box::new(finished(entry)))))
+        match self.backend.client.history(&prompt_id).await {
+            Ok(entry) => Ok(entry.map_or(Found::Nothing, |entry| Found::Ended(Box::new(finished(entry))))),
+            // An entry that ComfyUI itself can't write stays so; without it the job is run anew.
+            Err(error) if is_unreadable(&error) => {
+                self.backend.forget_history(prompt_id);
+                Ok(Found::Nothing)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn begin_again(&mut self) -> Result<(), Setback> {

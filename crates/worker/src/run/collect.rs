@@ -11,6 +11,7 @@ use gateway_db::Output;
 use gateway_storage::{StorageError, Stored};
 
 use super::sniff::{self, Sniffed, sniff};
+use super::whole::Whole;
 use super::{Finished, Run};
 
 /// Between the tries to fetch one file.
@@ -113,11 +114,17 @@ impl Run {
             return Err(CollectError::Fetch(CallError::Malformed { operation: "GET /view", reason }));
         }
         let sniffed = sniff(&head);
+        let mut whole = Whole::of(&head);
         let (name, key) = self.place(sniffed.kind, index, extension_of(sniffed.content_type));
         let mut writer = self.context.parts.storage.create(&key).await?;
         writer.write(head.freeze()).await?;
         while let Some(chunk) = download.next_chunk().await.map_err(CollectError::Fetch)? {
+            whole.take(&chunk);
             writer.write(chunk).await?;
+        }
+        if !whole.is_whole() {
+            let truncated = CallError::Truncated { expected: None, received: download.received() };
+            return Err(CollectError::Fetch(truncated));
         }
         let stored = writer.finish().await?;
         Ok(self.record(node, name, key, sniffed, stored))

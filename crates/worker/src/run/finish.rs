@@ -12,6 +12,7 @@ use gateway_db::{DbError, Job, Lease, Release, Settlement};
 use super::collect::CollectError;
 use super::stop::Reason;
 use super::{Ended, Finished, Run, Setback};
+use crate::backend::Stuck;
 use crate::context::Context;
 use crate::failure;
 
@@ -29,7 +30,7 @@ impl Run {
                     self.free_memory().await;
                 }
                 if failure.class == FailureClass::CudaPoisoned {
-                    self.backend.mark_stuck("its device failed");
+                    self.backend.mark_stuck(Stuck::Device);
                 }
                 let error = failure::execution(failure, &self.workflow);
                 return self.end_in_failure(error).await;
@@ -73,6 +74,7 @@ impl Run {
     pub(super) async fn conclude(mut self, ended: Ended) {
         match ended {
             Ended::Finished(finished) => Box::pin(self.finish(finished)).await,
+            Ended::Unreadable(error) => self.end_in_failure(failure::unreadable(&error)).await,
             Ended::Lost => {
                 self.log(LogLevel::Warn, "lost", "ComfyUI no longer knows the prompt");
                 self.end_in_failure(failure::prompt_lost()).await;
@@ -81,6 +83,10 @@ impl Run {
             Ended::TimedOut => self.end_timed_out().await,
             Ended::TakenBack | Ended::HandedBack { alive: false } => self.release(None, false, false).await,
             Ended::HandedBack { alive: true } => self.release(None, true, true).await,
+            // Nobody can stop it there; its owner need not wait for that.
+            Ended::Unreachable if self.signal.borrow().cancel => {
+                self.settle(JobStatus::Canceled, None, Vec::new(), None).await;
+            }
             Ended::Unreachable => {
                 let due = self.context.parts.database.now().plus_millis(UNREACHABLE_PAUSE_MS);
                 self.release(Some(due), true, true).await;
@@ -95,6 +101,7 @@ impl Run {
     pub(super) async fn set_back(mut self, setback: Setback) {
         match setback {
             Setback::Failed(error) => self.end_in_failure(*error).await,
+            Setback::Unclear(error) => self.fail(*error, true).await,
             Setback::NotRun => self.release(None, false, false).await,
             Setback::Canceled => self.settle(JobStatus::Canceled, None, Vec::new(), None).await,
             Setback::ClaimLost => tracing::warn!(job_id = %self.job.id, "another worker has the job; this one drops it"),
@@ -109,8 +116,12 @@ impl Run {
         self.settle(JobStatus::Failed, Some(failure::timeout(limit)), Vec::new(), None).await;
     }
 
-    /// Tries again later where that can help and attempts are left; else the job fails.
     async fn end_in_failure(&mut self, error: JobError) {
+        self.fail(error, false).await;
+    }
+
+    /// Tries again later where that can help and attempts are left; else the job fails.
+    async fn fail(&mut self, error: JobError, prompt_may_live: bool) {
         let attempts = self.job.attempt;
         let again = error.retryable && attempts < self.context.parts.queue.max_attempts && !self.signal.borrow().cancel;
         if !again {
@@ -123,7 +134,7 @@ impl Run {
         tracing::info!(job_id = %self.job.id, correlation_id = self.job.correlation_id, "{message}");
         self.log(LogLevel::Warn, "retry", message);
         let due = self.context.parts.database.now().plus_millis(wait);
-        self.release(Some(due), true, false).await;
+        self.release(Some(due), true, prompt_may_live).await;
     }
 
     async fn settle(

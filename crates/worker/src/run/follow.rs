@@ -4,12 +4,13 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use comfyui_client::{Event, ExecutionFailure, NodeState, QueuePlace};
+use comfyui_client::{CallError, Event, ExecutionFailure, HistoryEntry, NodeState, QueuePlace};
 use gateway_broker::BackendState;
 use gateway_core::event::{JobEvent, LogLevel};
 use gateway_core::progress::ProgressTracker;
 use serde_json::{Map, Value};
 
+use super::prepare::picture_nodes;
 use super::stop::{Reason, Stop};
 use super::{Ended, Finished, Run};
 use crate::backend::{Registration, Update};
@@ -20,6 +21,10 @@ const PROGRESS_GAP: Duration = Duration::from_millis(250);
 const ABSENT_FOR: Duration = Duration::from_millis(1_000);
 /// A server that is gone this long does not keep the job waiting for it.
 const GONE_AFTER: Duration = Duration::from_secs(30);
+/// How long pictures may take that come over the socket only, once the history has the end of their prompt.
+const PICTURES_WITHIN: Duration = Duration::from_secs(2);
+/// How long a history entry may be unreadable before it counts as such.
+const UNREADABLE_FOR: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(250);
 
 /// What is known of a prompt that is followed.
@@ -29,11 +34,50 @@ pub(super) struct Following {
     /// Since when ComfyUI runs it; waiting there does not count as running.
     pub(super) running_since: Option<Instant>,
     absent_since: Option<Instant>,
+    unreadable_since: Option<Instant>,
     gone_since: Option<Instant>,
     published: Instant,
     pictures: Vec<(String, Bytes)>,
+    /// Until when more pictures may come; `None` where none are due.
+    pictures_due: Pictures,
     blocked: Option<ExecutionFailure>,
     pub(super) stop: Option<Stop>,
+}
+
+/// Pictures that come over the socket only.
+#[derive(Debug, Clone, Copy)]
+enum Pictures {
+    /// None, or all are there.
+    None,
+    /// Until then, once the end of their prompt is known.
+    Due(Option<Instant>),
+}
+
+/// Whether ComfyUI answers and yet can't give this entry: asking again brings the same.
+pub(super) const fn is_unreadable(error: &CallError) -> bool {
+    matches!(
+        error,
+        CallError::Status { status: 500, .. } | CallError::Malformed { .. } | CallError::AnswerTooLarge { .. }
+    )
+}
+
+impl Following {
+    fn finished(&mut self, entry: HistoryEntry) -> Ended {
+        Ended::Finished(Finished {
+            entry,
+            pictures: std::mem::take(&mut self.pictures),
+            blocked: self.blocked.take(),
+            stopped: self.stop.as_ref().map(|stop| stop.reason),
+        })
+    }
+
+    /// The history was faster than the socket: whether to wait for the pictures that come there.
+    fn waits_for_pictures(&mut self) -> bool {
+        match &mut self.pictures_due {
+            Pictures::None => false,
+            Pictures::Due(until) => *until.get_or_insert_with(|| Instant::now() + PICTURES_WITHIN) > Instant::now(),
+        }
+    }
 }
 
 impl Run {
@@ -43,9 +87,11 @@ impl Run {
             tracker: ProgressTracker::new(graph),
             running_since: None,
             absent_since: None,
+            unreadable_since: None,
             gone_since: None,
             published: Instant::now(),
             pictures: Vec::new(),
+            pictures_due: if picture_nodes(graph).is_empty() { Pictures::None } else { Pictures::Due(None) },
             blocked: None,
             stop: None,
         };
@@ -89,7 +135,11 @@ impl Run {
             Event::Executing { node: Some(node), display_node, .. } => {
                 following.tracker.executing(display_node.as_deref().unwrap_or(&node));
             }
-            Event::Executing { node: None, .. } => return self.history(following).await,
+            Event::Executing { node: None, .. } => {
+                // Pictures come before the end on the same socket.
+                following.pictures_due = Pictures::None;
+                return self.history(following).await;
+            }
             Event::Progress { node: Some(node), value, max, .. } => following.tracker.advance(&node, value, max),
             Event::ProgressState { nodes, .. } => {
                 for node in &nodes {
@@ -126,12 +176,7 @@ impl Run {
     /// Its end, where the history has it.
     async fn history(&mut self, following: &mut Following) -> Option<Ended> {
         match self.backend.client.history(following.registration.prompt_id()).await {
-            Ok(Some(entry)) => Some(Ended::Finished(Finished {
-                entry,
-                pictures: std::mem::take(&mut following.pictures),
-                blocked: following.blocked.take(),
-                stopped: following.stop.as_ref().map(|stop| stop.reason),
-            })),
+            Ok(Some(entry)) => Some(following.finished(entry)),
             Ok(None) => None,
             Err(error) => {
                 tracing::debug!(job_id = %self.job.id, %error, "the history can't be read; the next look will");
@@ -144,12 +189,15 @@ impl Run {
     async fn absent(&mut self, following: &mut Following) -> Option<Ended> {
         following.gone_since = None;
         match self.backend.client.history(following.registration.prompt_id()).await {
-            Ok(Some(_)) => return self.history(following).await,
-            Ok(None) => {}
+            Ok(Some(_)) if following.waits_for_pictures() && self.backend.current_client_id().is_some() => return None,
+            Ok(Some(entry)) => return Some(following.finished(entry)),
+            Ok(None) => following.unreadable_since = None,
             // An entry that can't be read says nothing of the prompt.
             Err(error) => {
                 tracing::debug!(job_id = %self.job.id, %error, "the history can't be read; the next look will");
-                return None;
+                let since = is_unreadable(&error).then(|| *following.unreadable_since.get_or_insert_with(Instant::now));
+                let in_vain = since.is_some_and(|since| since.elapsed() >= UNREADABLE_FOR);
+                return in_vain.then(|| Ended::Unreadable(Box::new(error)));
             }
         }
         let since = *following.absent_since.get_or_insert_with(Instant::now);

@@ -8,11 +8,12 @@ mod prepare;
 mod sniff;
 mod stop;
 mod submit;
+mod whole;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use comfyui_client::{ExecutionFailure, HistoryEntry, PreparedPrompt};
+use comfyui_client::{CallError, ExecutionFailure, HistoryEntry, PreparedPrompt};
 use gateway_broker::Entry;
 use gateway_core::JobError;
 use gateway_core::event::{JobEvent, LogLevel, LogLine};
@@ -44,9 +45,11 @@ pub(crate) struct Run {
 pub(crate) enum Ended {
     /// It has a history entry.
     Finished(Finished),
+    /// It has ended, and its history entry can't be read.
+    Unreadable(Box<CallError>),
     /// It is neither queued nor in the history.
     Lost,
-    /// It left without an entry after its owner wanted it canceled.
+    /// Its owner wanted it canceled, and it left without an entry or does not listen.
     Canceled,
     /// It ran too long.
     TimedOut,
@@ -75,6 +78,8 @@ pub(crate) struct Finished {
 pub(crate) enum Setback {
     /// It fails, or is tried again where the error and the attempts left allow it.
     Failed(Box<JobError>),
+    /// Like `Failed`, and ComfyUI may have its prompt nonetheless: the next attempt looks first.
+    Unclear(Box<JobError>),
     /// Back to the queue; it was never run.
     NotRun,
     /// It was canceled.

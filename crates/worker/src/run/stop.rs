@@ -9,11 +9,14 @@ use gateway_core::event::LogLevel;
 
 use super::follow::Following;
 use super::{Ended, Run};
+use crate::backend::Stuck;
 
 /// Between two requests to stop a prompt that goes on: the first may have come between two nodes and be lost.
 const AGAIN: Duration = Duration::from_secs(5);
-/// How long a prompt may go on after it was interrupted for its time.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a prompt may go on after it was told to stop. Between two nodes, or while it loads a model, ComfyUI
+/// does not listen.
+const TIMEOUT_GRACE: Duration = Duration::from_secs(10);
+const CANCEL_GRACE: Duration = Duration::from_secs(30);
 /// Between two looks for a prompt that does not end.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -38,6 +41,15 @@ impl Stop {
     pub(super) fn new(reason: Reason) -> Self {
         Self { reason, began: Instant::now(), asked: None, told_helpless: false }
     }
+
+    /// Whether the prompt has had its time to end.
+    fn is_in_vain(&self) -> bool {
+        let grace = match self.reason {
+            Reason::Cancel => CANCEL_GRACE,
+            Reason::Timeout => TIMEOUT_GRACE,
+        };
+        self.began.elapsed() >= grace
+    }
 }
 
 impl Run {
@@ -59,10 +71,13 @@ impl Run {
             }
         }
         self.backend.hurry_poll();
-        let stop = following.stop.as_ref()?;
-        (stop.reason == Reason::Timeout && stop.began.elapsed() >= GRACE).then(|| {
-            self.let_linger(prompt_id);
-            Ended::TimedOut
+        let stop = following.stop.as_ref().filter(|stop| stop.is_in_vain())?;
+        // A run that can't be stopped alone still works; one that ignores it, or takes too long, holds the server.
+        let stuck = !stop.told_helpless || stop.reason == Reason::Timeout;
+        self.let_linger(prompt_id, stuck);
+        Some(match stop.reason {
+            Reason::Cancel => Ended::Canceled,
+            Reason::Timeout => Ended::TimedOut,
         })
     }
 
@@ -77,19 +92,23 @@ impl Run {
         }
     }
 
-    /// The prompt does not end: its slot stays taken, and its server gets no more jobs, until it does.
-    fn let_linger(&mut self, prompt_id: String) {
+    /// The prompt does not end: its slot stays taken until it does. Where the server is `stuck` with it, that gets
+    /// no more jobs meanwhile.
+    fn let_linger(&mut self, prompt_id: String, stuck: bool) {
         let (backend, slot) = (Arc::clone(&self.backend), self.slot.take());
         backend.prompts.linger(&prompt_id);
-        backend.mark_stuck("a run goes on that was told to stop");
-        tokio::spawn(async move {
+        if stuck {
+            backend.mark_stuck(Stuck::Lingers);
+        }
+        let draining = self.context.draining.clone();
+        tokio::spawn(draining.run_until_cancelled_owned(async move {
             let _slot = slot;
             while !matches!(backend.client.queue().await, Ok(queue) if queue.find(&prompt_id).is_none()) {
                 tokio::time::sleep(LINGER).await;
             }
             backend.prompts.stop_lingering(&prompt_id);
             backend.forget_history(prompt_id);
-        });
+        }));
     }
 
     /// The server runs nothing: a prompt that waits there is taken back for another server, or a later time.

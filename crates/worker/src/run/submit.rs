@@ -1,8 +1,9 @@
 //! Sends the prompt, once. An unclear answer is followed by a look, never by a second sending.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use comfyui_client::{PreparedPrompt, SubmitError, SubmitOptions};
+use comfyui_client::{CallError, PreparedPrompt, QueueSnapshot, SubmitError, SubmitOptions};
 use gateway_broker::BackendState;
 use gateway_core::event::LogLevel;
 use serde_json::{Map, Value, json};
@@ -16,6 +17,7 @@ use crate::failure;
 const LOOKS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(1_000), Duration::from_millis(2_000)];
 
 impl Run {
+    /// Sends the prompt; gives what waits for it.
     pub(super) async fn submit(&mut self, prompt: &PreparedPrompt) -> Result<Registration, Setback> {
         let prompt_id = self.job.id.prompt_id(self.job.epoch);
         let pictures = picture_nodes(prompt.graph());
@@ -37,7 +39,7 @@ impl Run {
                 self.take_name(accepted.prompt_id).await?;
                 Ok(self.backend.prompts.register(&self.prompt_id(), pictures))
             }
-            Err(SubmitError::Unknown(error)) => self.look_after(registration, &error).await,
+            Err(SubmitError::Unknown(error)) => self.look_after(registration, pictures, &error).await,
             Err(error) => Err(self.not_taken(error).await),
         }
     }
@@ -53,7 +55,7 @@ impl Run {
         Map::from_iter([(String::from("gateway"), gateway)])
     }
 
-    async fn take_name(&mut self, prompt_id: String) -> Result<(), Setback> {
+    pub(super) async fn take_name(&mut self, prompt_id: String) -> Result<(), Setback> {
         match self.context.parts.database.rename_prompt(self.lease(), &prompt_id).await {
             Ok(true) => {
                 self.job.prompt_id = Some(prompt_id);
@@ -72,7 +74,8 @@ impl Run {
     async fn look_after(
         &mut self,
         registration: Registration,
-        error: &comfyui_client::CallError,
+        pictures: HashSet<String>,
+        error: &CallError,
     ) -> Result<Registration, Setback> {
         self.log(LogLevel::Warn, "unclear", format!("ComfyUI's answer is not clear ({error}); it is asked for the prompt"));
         for pause in LOOKS {
@@ -82,27 +85,44 @@ impl Run {
                 Some(prompt_id) => {
                     drop(registration);
                     self.take_name(prompt_id).await?;
-                    return Ok(self.backend.prompts.register(&self.prompt_id(), Default::default()));
+                    return Ok(self.backend.prompts.register(&self.prompt_id(), pictures));
                 }
                 None => {}
             }
         }
-        Err(Setback::Failed(Box::new(failure::call("ComfyUI did not take the job", error))))
+        Err(Setback::Unclear(Box::new(failure::call("ComfyUI did not take the job", error))))
     }
 
     /// The id under which ComfyUI has this claim's prompt: ours, or its own, found by what we left beside it.
     async fn find_prompt(&self) -> Option<String> {
         let own = self.prompt_id();
         let queue = self.backend.client.queue().await.ok()?;
-        let ours = |extra: &Value| {
-            extra.pointer("/gateway/job").and_then(Value::as_str) == Some(&self.job.id.to_string())
-                && extra.pointer("/gateway/epoch").and_then(Value::as_i64) == Some(self.job.epoch)
-        };
-        let mut items = queue.running.iter().chain(&queue.pending);
-        if let Some(item) = items.find(|item| item.prompt_id == own || ours(&item.extra_data)) {
-            return Some(item.prompt_id.clone());
+        if let Some(prompt_id) = self.queued_as(&queue, Some(self.job.epoch)) {
+            return Some(prompt_id);
         }
         self.backend.client.history(&own).await.ok()?.map(|_entry| own)
+    }
+
+    /// The id of this job's prompt in `queue`, of the claim `epoch` or, without one, of any claim.
+    pub(super) fn queued_as(&self, queue: &QueueSnapshot, epoch: Option<i64>) -> Option<String> {
+        let (own, job) = (self.prompt_id(), self.job.id.to_string());
+        let ours = |extra: &Value| {
+            extra.pointer("/gateway/job").and_then(Value::as_str) == Some(&job)
+                && epoch.is_none_or(|epoch| extra.pointer("/gateway/epoch").and_then(Value::as_i64) == Some(epoch))
+        };
+        let mut items = queue.running.iter().chain(&queue.pending);
+        items.find(|item| item.prompt_id == own || ours(&item.extra_data)).map(|item| item.prompt_id.clone())
+    }
+
+    /// Something that is not ComfyUI refused the prompt. Where it refuses all else, too, jobs wait until that is
+    /// mended; where it refuses only this, the others must not wait behind it.
+    async fn refused_by_another(&self, reason: String) -> Setback {
+        if let Err(CallError::Misconfigured { .. }) = self.backend.client.queue().await {
+            let problem = format!("{reason}; check COMFYUI_URL and COMFYUI_HEADERS");
+            self.backend.set_state(BackendState::Misconfigured, Some(problem));
+            return Setback::NotRun;
+        }
+        Setback::Failed(Box::new(failure::not_let_through(&reason)))
     }
 
     async fn not_taken(&mut self, error: SubmitError) -> Setback {
@@ -119,11 +139,7 @@ impl Run {
                 failed(failure::refused(&refusal, &self.workflow))
             }
             SubmitError::TooLarge => failed(failure::too_large_for_comfyui()),
-            SubmitError::Misconfigured(reason) => {
-                let problem = format!("{reason}; check COMFYUI_URL and COMFYUI_HEADERS");
-                self.backend.set_state(BackendState::Misconfigured, Some(problem));
-                Setback::NotRun
-            }
+            SubmitError::Misconfigured(reason) => self.refused_by_another(reason).await,
             SubmitError::Unreachable(error) => {
                 let problem = format!("{error}; waiting jobs run when it is back");
                 self.backend.set_state(BackendState::Unreachable, Some(problem));

@@ -129,8 +129,8 @@ async fn a_body_over_the_limit_is_refused_however_it_is_sent() {
             "POST {path} HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\
              Expect: 100-continue\r\nConnection: close\r\n\r\n"
         );
-        let (status, text) = raw(&test, announced.as_bytes()).await;
-        assert_eq!(status, 413, "{text}");
+        let (_, text) = raw(&test, announced.as_bytes()).await;
+        assert!(text.contains("HTTP/1.1 413 "), "refused before a byte of it was sent: {text}");
     }
 }
 

@@ -8,7 +8,7 @@ use gateway_testkit::{TestGateway, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::support::{fragile_workflow, is_time, offline, problem, text, with};
+use super::support::{fragile_workflow, is_time, offline, problem, run_for_ever, text, with};
 
 const UNKNOWN: &str = "01900000-0000-7000-8000-000000000000";
 
@@ -39,20 +39,13 @@ async fn a_waiting_job_is_canceled_at_once_and_an_ended_one_not_again() {
 #[tokio::test]
 async fn a_running_job_is_interrupted_alone() {
     let test = TestGateway::start().await;
-    test.sim.update(|switches| {
-        switches.node_ms = 600_000;
-        switches.interrupt_delay_ms = 500;
-    });
-    let first = test.submit("tiny", json!({"color": 1})).await;
-    test.wait_status(&first, "running").await;
-    let second = test.submit("tiny", json!({"color": 2})).await;
-    test.wait_status(&second, "running").await;
+    let (first, second) = (run_for_ever(&test, 1).await, run_for_ever(&test, 2).await);
     until("ComfyUI runs it", || async { (test.sim.stats().prompts_started > 0).then_some(()) }).await;
     let canceled = post(&test, format!("/jobs/{first}/cancel")).await.expect(202);
     assert_eq!(canceled.json(), json!({"jobId": first, "status": "running", "cancelRequested": true}));
     assert_eq!(test.job(&first).await["cancelRequested"], true);
     let _again = post(&test, format!("/jobs/{first}/cancel")).await.expect(202);
-    test.sim.update(|switches| switches.node_ms = 0);
+    test.sim.update(|switches| switches.step_ms = 0);
     assert_eq!(test.wait_ended(&first).await["status"], "canceled");
     assert_eq!(test.wait_ended(&second).await["status"], "succeeded");
     problem(&post(&test, format!("/jobs/{first}/cancel")).await, ErrorCode::Conflict);
@@ -116,11 +109,7 @@ async fn deleting_a_job_removes_its_record_and_its_files() {
 #[tokio::test]
 async fn only_ended_jobs_are_deleted_or_retried() {
     let test = TestGateway::start().await;
-    test.sim.update(|switches| switches.node_ms = 600_000);
-    let running = test.submit("tiny", json!({"color": 1})).await;
-    test.wait_status(&running, "running").await;
-    let ahead = test.submit("tiny", json!({"color": 2})).await;
-    test.wait_status(&ahead, "running").await;
+    let (running, _ahead) = (run_for_ever(&test, 1).await, run_for_ever(&test, 2).await);
     let queued = test.submit("tiny", json!({"color": 3})).await;
     for id in [&running, &queued] {
         problem(&with(&test, Method::DELETE, &format!("/jobs/{id}"), &[]).await, ErrorCode::Conflict);

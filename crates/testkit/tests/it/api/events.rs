@@ -9,7 +9,7 @@ use gateway_testkit::{TestGateway, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::support::{fragile_workflow, picture_workflow, problem};
+use super::support::{fragile_workflow, picture_workflow, problem, run_for_ever};
 
 /// An open stream of events.
 struct Events {
@@ -120,11 +120,8 @@ async fn failures_and_cancellations_end_the_stream_for_every_watcher() {
         assert_eq!(end.data["error"]["code"], "COMFYUI_NODE_ERROR");
     }
 
-    test.sim.update(|switches| switches.node_ms = 600_000);
-    let running = test.submit("tiny", json!({"color": 1})).await;
-    test.wait_status(&running, "running").await;
-    let ahead = test.submit("tiny", json!({"color": 2})).await;
-    test.wait_status(&ahead, "running").await;
+    let running = run_for_ever(&test, 1).await;
+    let _ahead = run_for_ever(&test, 2).await;
     let queued = test.submit("tiny", json!({"color": 3})).await;
     for id in [&queued, &running] {
         let mut stream = Events::open(&test, id, None).await;
@@ -138,13 +135,13 @@ async fn failures_and_cancellations_end_the_stream_for_every_watcher() {
 #[tokio::test]
 async fn a_watcher_that_comes_late_is_told_the_progress_so_far() {
     let test = TestGateway::start().await;
-    test.sim.update(|switches| switches.node_ms = 600_000);
-    let id = test.submit("tiny", json!({"color": 1})).await;
+    let id = run_for_ever(&test, 1).await;
+    test.sim.update(|switches| switches.step_ms = 100);
     until("it makes progress", || async { test.job(&id).await["progress"]["node"].is_string().then_some(()) }).await;
     let mut stream = Events::open(&test, &id, None).await;
     let (status, progress) = (stream.next().await.unwrap(), stream.next().await.unwrap());
     assert_eq!((status.name.as_str(), &status.data["status"]), ("status", &json!("running")));
-    assert_eq!((progress.name.as_str(), &progress.data["nodesTotal"]), ("progress", &json!(2)));
+    assert_eq!((progress.name.as_str(), &progress.data["nodesTotal"]), ("progress", &json!(7)));
     assert!(progress.data["node"].is_string(), "{}", progress.data);
     problem(&test.get("/jobs/01900000-0000-7000-8000-000000000000/events").await, ErrorCode::JobNotFound);
 }

@@ -117,9 +117,10 @@ async fn the_type_of_an_output_comes_from_its_content() {
         "3": {"class_type": "SaveAnimatedWEBP", "inputs": {
             "images": ["1", 0], "filename_prefix": "a", "fps": 6.0, "lossless": true, "quality": 80, "method": "default"
         }},
-        "4": {"class_type": "SaveWEBM", "inputs": {
-            "images": ["1", 0], "filename_prefix": "a", "codec": "vp9", "fps": 24.0, "crf": 32.0
+        "4": {"class_type": "SaveVideo", "inputs": {
+            "video": ["7", 0], "filename_prefix": "a", "format": "auto", "codec": "auto"
         }},
+        "7": {"class_type": "CreateVideo", "inputs": {"images": ["1", 0], "fps": 24.0}},
         "5": {"class_type": "PreviewAny", "inputs": {"source": "{{words}}"}},
         "6": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}
     }});
@@ -141,7 +142,7 @@ async fn the_type_of_an_output_comes_from_its_content() {
         ["2", "image", "image/png"],
         ["2", "image", "image/png"],
         ["3", "image", "image/webp"],
-        ["4", "video", "video/webm"],
+        ["4", "video", "video/mp4"],
         ["5", "text", "text/plain; charset=utf-8"],
     ];
     assert_eq!(kinds, expected, "what only was previewed is no output");

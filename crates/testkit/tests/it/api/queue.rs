@@ -140,14 +140,14 @@ async fn urgent_jobs_run_first_and_the_rest_in_the_order_they_came() {
         assert_eq!(test.job(id).await["position"], *place);
     }
     test.sim.restart().await.unwrap();
-    let mut ends = Vec::new();
+    let mut starts = Vec::new();
     for (place, id) in &jobs {
         let job = test.wait_ended(id).await;
         assert_eq!(job["status"], "succeeded", "{job}");
-        ends.push((text(&job, "/finishedAt"), *place));
+        starts.push((text(&job, "/startedAt"), *place));
     }
-    ends.sort();
-    assert_eq!(ends.into_iter().map(|(_, place)| place).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    starts.sort();
+    assert_eq!(starts.iter().map(|(_, place)| *place).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6], "{starts:?}");
 }
 
 #[tokio::test]

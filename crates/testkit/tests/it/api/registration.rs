@@ -71,7 +71,10 @@ async fn broken_nodes_and_links_are_refused_where_they_are() {
         (changed("/2/inputs/images", json!(["9", 0])), "/workflow/2/inputs/images"),
         (changed("/2/inputs/images", json!(["1", 99])), "/workflow/2/inputs/images"),
         (changed("/2/inputs/images", json!(["1", -1])), "/workflow/2/inputs/images"),
-        (changed("/2/inputs/images", json!(["2", 0])), "/workflow/2/inputs/images"),
+        (
+            with_node("3", json!({"class_type": "ImageInvert", "inputs": {"image": ["3", 0]}})),
+            "/workflow/3/inputs/image",
+        ),
         (changed("/2/inputs/filename_prefix", json!("../../x")), "/workflow/2/inputs/filename_prefix"),
         (changed("/2/inputs/filename_prefix", json!("/abs")), "/workflow/2/inputs/filename_prefix"),
         (changed("/1/inputs/color", json!("{{")), "/workflow/1/inputs/color"),
@@ -198,12 +201,12 @@ async fn a_schema_is_derived_from_what_comfyui_says_and_from_names_where_it_is_a
     assert_eq!((&properties["width"]["type"], &properties["width"]["minimum"]), (&json!("integer"), &json!(1)));
     assert!(properties["width"]["maximum"].is_u64(), "{properties}");
     assert_eq!(properties["color"]["default"], 3);
-    assert_eq!(schema["required"], json!(["prompt"]), "{schema}");
+    assert_eq!(schema["required"], json!(["checkpoint", "prompt"]), "{schema}");
     // By its name the node that combines would be an output, too; ComfyUI says that it is none.
     assert_eq!(asked["outputs"], json!(["5"]));
     let body = json!({"workflowId": "asked", "inputs": {"prompt": "a", "checkpoint": "nope.safetensors"}});
     invalid(&test.post("/jobs", &body).await, &["/inputs/checkpoint"]);
-    let job = test.run("asked", json!({"prompt": "a", "width": 16})).await;
+    let job = test.run("asked", json!({"prompt": "a", "checkpoint": "v1-5-random.safetensors", "width": 16})).await;
     assert_eq!((&job["status"], &job["outputs"][0]["nodeId"]), (&json!("succeeded"), &json!("5")), "{job}");
 
     let away = offline().await;

@@ -134,6 +134,17 @@ pub(super) fn picture_workflow() -> Value {
     })
 }
 
+/// Makes the simulator run until it is told to stop: samplers look for that between two steps, other nodes never.
+pub(super) async fn run_for_ever(test: &TestGateway, seed: u64) -> String {
+    if test.get("/workflows/picture").await.status == 404 {
+        test.register("picture", picture_workflow()).await;
+    }
+    test.sim.update(|switches| switches.step_ms = 2_000);
+    let id = test.submit("picture", json!({"prompt": "a cat", "steps": 150, "seed": seed})).await;
+    test.wait_status(&id, "running").await;
+    id
+}
+
 /// A plain picture in a node class that no other workflow of the tests has, so that it alone can be made to fail.
 pub(super) fn fragile_workflow() -> Value {
     json!({"workflow": {
