@@ -129,8 +129,8 @@ fn render(error: &ApiError, id: &str) -> HttpResponse {
     if let Some(seconds) = error.retry_after {
         response.insert_header((RETRY_AFTER, seconds.to_string()));
     }
-    if let Some((name, value)) = &error.header {
-        response.insert_header((*name, value.as_str()));
+    if let Some(header) = &error.header {
+        response.insert_header((header.0, header.1.as_str()));
     }
     response.body(serde_json::to_vec(&problem).unwrap_or_default())
 }

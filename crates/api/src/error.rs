@@ -25,7 +25,7 @@ pub(crate) struct ApiError {
     /// Seconds for the `Retry-After` header.
     pub(crate) retry_after: Option<u32>,
     /// A further header that this answer must have, such as `Allow`.
-    pub(crate) header: Option<(&'static str, String)>,
+    pub(crate) header: Option<Box<(&'static str, String)>>,
 }
 
 impl ApiError {
@@ -92,7 +92,7 @@ impl ApiError {
 
     #[must_use]
     pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.header = Some((name, value.into()));
+        self.header = Some(Box::new((name, value.into())));
         self
     }
 }

@@ -1,6 +1,7 @@
 //! Query strings, read strictly: a name that is not known, or stands twice, is refused.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use actix_web::{HttpRequest, web};
 use gateway_core::{Fault, Timestamp};
@@ -26,10 +27,10 @@ impl Query {
                 query.fault(&name, format!("unknown parameter; there are: {names}"));
             } else if value.contains('\0') {
                 query.fault(&name, "NUL is not allowed");
-            } else if query.values.contains_key(&name) {
-                query.fault(&name, "given twice");
+            } else if let Entry::Vacant(place) = query.values.entry(name.clone()) {
+                place.insert(value);
             } else {
-                query.values.insert(name, value);
+                query.fault(&name, "given twice");
             }
         }
         Ok(query)

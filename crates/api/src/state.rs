@@ -1,13 +1,13 @@
 //! What handlers share: the stores, the settings, and two caches of what doesn't change.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gateway_broker::Broker;
 use gateway_config::{Environment, HttpSettings, LimitSettings, QueueSettings};
 use gateway_core::workflow::{NodeCatalog, SizeLimits, Workflow, WorkflowSource};
-use gateway_core::{Caller, CursorKey, JobId, Owner, Role};
+use gateway_core::{Caller, CursorKey, JobId, JobIdSequence, Owner, Role};
 use gateway_db::{Database, DbError, WorkflowRecord};
 use gateway_storage::Storage;
 use moka::sync::Cache;
@@ -68,6 +68,7 @@ pub struct ApiState {
     pub(crate) parts: Arc<Parts>,
     pub(crate) cursor_key: CursorKey,
     pub(crate) started: Instant,
+    ids: Arc<Mutex<JobIdSequence>>,
     dispatched: mpsc::UnboundedSender<JobId>,
     workflows: Cache<String, Arc<Ready>>,
     ended: Cache<JobId, EndedJob>,
@@ -85,6 +86,7 @@ impl ApiState {
         Ok(Self {
             parts: Arc::new(parts),
             cursor_key,
+            ids: Arc::default(),
             dispatched,
             started: Instant::now(),
             workflows: Cache::builder().max_capacity(1_000).time_to_live(WORKFLOW_TTL).build(),
@@ -95,6 +97,12 @@ impl ApiState {
     /// Whoever asks. This gateway asks for no credentials: everybody is its one owner.
     pub(crate) fn caller(&self) -> Caller {
         Caller { owner: Owner::local(), role: Role::Admin }
+    }
+
+    /// A new id, now: jobs sort in the order in which they were accepted.
+    pub(crate) fn new_job_id(&self) -> JobId {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.next(self.parts.database.now(), rand::random())
     }
 
     /// The workflow `id` in its current version, compiled.

@@ -84,8 +84,7 @@ impl Gateway {
             .await
             .unwrap_or_else(|error| Err(DbError::Unavailable { reason: error.to_string() }))
             .map_err(StartError::Database)?;
-        let storage: Arc<dyn Storage> =
-            Arc::new(LocalStorage::open(&settings.storage).map_err(StartError::Storage)?);
+        let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(&settings.storage).map_err(StartError::Storage)?);
         let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(settings.queue.ageing));
         let parts = Parts {
             database: database.clone(),

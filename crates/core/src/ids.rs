@@ -86,6 +86,39 @@ impl From<JobId> for String {
     }
 }
 
+/// A clock that goes back further than this was set, and is followed.
+const CLOCK_SET_BACK_MS: i64 = 1_000;
+/// Ids that one millisecond has room for.
+const PER_MILLI: u16 = 1 << 12;
+
+/// Gives out ids that sort in the order in which they were given out, also within one millisecond.
+#[derive(Debug, Default)]
+pub struct JobIdSequence {
+    millis: i64,
+    number: u16,
+}
+
+impl JobIdSequence {
+    /// The next id, for a job accepted at `now`; `random` fills the bits that are neither time nor order.
+    pub fn next(&mut self, now: Timestamp, random: [u8; 10]) -> JobId {
+        let now = now.as_millis();
+        if now > self.millis || self.millis - now > CLOCK_SET_BACK_MS {
+            (self.millis, self.number) = (now, 0);
+        } else if self.number + 1 < PER_MILLI {
+            self.number += 1;
+        } else {
+            (self.millis, self.number) = (self.millis + 1, 0);
+        }
+        let [high, low] = self.number.to_be_bytes();
+        let [_, _, rest @ ..] = random;
+        let mut bits = [0; 10];
+        for (bit, from) in bits.iter_mut().zip([high, low].into_iter().chain(rest)) {
+            *bit = from;
+        }
+        JobId::new(Timestamp::from_millis(self.millis), bits)
+    }
+}
+
 /// Whether `id` may name a workflow: 1–64 of `[a-z0-9_-]`.
 pub fn is_workflow_id(id: &str) -> bool {
     (1..=64).contains(&id.len())
@@ -109,6 +142,28 @@ mod tests {
         assert_eq!(early.timestamp().as_millis(), 1_700_000_000_123);
         assert!(JobId::floor(late.timestamp()) <= late);
         assert!(JobId::floor(late.timestamp()) > early);
+    }
+
+    #[test]
+    fn ids_sort_in_the_order_in_which_they_were_given_out() {
+        let mut sequence = JobIdSequence::default();
+        let mut last = JobId::from_bytes([0; 16]);
+        for step in 0..20_000_i64 {
+            // Several a millisecond, and a clock that jitters.
+            let now = Timestamp::from_millis(1_700_000_000_000 + step / 100 - step % 3);
+            let id = sequence.next(now, [(step % 251) as u8; 10]);
+            assert!(id > last, "{step}: {id} after {last}");
+            assert!((id.timestamp().as_millis() - now.as_millis()).abs() < 10);
+            last = id;
+        }
+        for _ in 0..10_000 {
+            let id = sequence.next(last.timestamp(), [0; 10]);
+            assert!(id > last);
+            last = id;
+        }
+        let set_back = Timestamp::from_millis(1_600_000_000_000);
+        assert_eq!(sequence.next(set_back, [9; 10]).timestamp(), set_back);
+        assert_ne!(sequence.next(set_back, [1; 10]).as_bytes()[8..], sequence.next(set_back, [2; 10]).as_bytes()[8..]);
     }
 
     #[test]

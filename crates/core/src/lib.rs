@@ -16,7 +16,7 @@ pub mod workflow;
 pub use cursor::CursorKey;
 pub use error_code::ErrorCode;
 pub use fault::Fault;
-pub use ids::{IdError, JobId};
+pub use ids::{IdError, JobId, JobIdSequence};
 pub use job::{JobError, JobStatus, NodeRef, Priority};
 pub use output::OutputKind;
 pub use owner::{Caller, Owner, Role, Scope};

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use gateway_broker::Entry;
-use gateway_core::{ErrorCode, JobId};
+use gateway_core::ErrorCode;
 use gateway_db::NewJob;
 
 use crate::error::ApiError;
@@ -50,9 +50,4 @@ async fn queue_full(state: &ApiState, depth: u64) -> ApiError {
     ApiError::new(ErrorCode::QueueFull, format!("{depth} jobs wait already, which is as many as may"))
         .recommend("try again later; an operator can raise QUEUE_MAX_DEPTH or add ComfyUI servers")
         .retry_after(wait as u32)
-}
-
-/// A new id, now.
-pub(super) fn new_id(state: &ApiState) -> JobId {
-    JobId::new(state.parts.database.now(), rand::random())
 }

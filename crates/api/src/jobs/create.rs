@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::body::read_object;
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
-use crate::jobs::accept::{accept, new_id};
+use crate::jobs::accept::accept;
 use crate::jobs::request::JobRequest;
 use crate::jobs::{parse_id, prepare, request};
 use crate::query::Query;
@@ -64,7 +64,7 @@ async fn submit(
 ) -> Result<HttpResponse, ApiError> {
     let ready = state.workflow(&request.workflow_id).await?;
     let (resolved, _) = prepare(&ready.workflow, &request.inputs, &request.params, &state.size_limits())?;
-    let id = new_id(state);
+    let id = state.new_job_id();
     let job = NewJob {
         id,
         owner: state.caller().owner,

@@ -8,13 +8,16 @@ use crate::error::ApiError;
 /// JSON keeps whole numbers exact up to here in every client.
 const LARGEST_DRAWN_SEED: u64 = (1 << 53) - 1;
 
+/// The resolved inputs, and the graph with them in place.
+pub(crate) type Prepared = (Map<String, Value>, Map<String, Value>);
+
 /// The resolved inputs and the rendered graph, or every fault.
 pub(crate) fn prepare(
     workflow: &Workflow,
     inputs: &Map<String, Value>,
     params: &Map<String, Value>,
     limits: &SizeLimits,
-) -> Result<(Map<String, Value>, Map<String, Value>), ApiError> {
+) -> Result<Prepared, ApiError> {
     let mut draw_seed = || rand::random::<u64>() & LARGEST_DRAWN_SEED;
     let resolved = workflow.resolve(inputs, params, &mut draw_seed).map_err(ApiError::invalid)?;
     let graph = workflow.render(&resolved).map_err(ApiError::invalid)?;

@@ -78,14 +78,11 @@ impl Lanes {
         let own = self.urgency((*lane)?, key.0, now);
         let mut before = 0;
         for (priority, entries) in &self.lanes {
-            let ahead = |other: &&Key| {
+            let ahead = |other: &Key| {
                 let level = self.urgency(*priority, other.0, now);
-                level > own || (level == own && *other < key)
+                level > own || (level == own && other < key)
             };
-            before += entries.keys().take_while(ahead).take(FARTHEST_POSITION + 1).count();
-            if before > FARTHEST_POSITION {
-                return None;
-            }
+            before += count_ahead(entries, ahead)?;
         }
         Some(before as u64 + 1)
     }
@@ -104,6 +101,21 @@ impl Lanes {
             }
         }
     }
+}
+
+/// How many of `entries` are `ahead`, which holds for those of a lane's beginning and for none behind them. The two
+/// usual cases, all or none but the last, need no counting; `None` where counting would take long.
+fn count_ahead(entries: &BTreeMap<Key, Entry>, ahead: impl Fn(&Key) -> bool) -> Option<usize> {
+    let mut from_the_end = entries.keys().rev();
+    match (from_the_end.next(), from_the_end.next()) {
+        (None, _) => return Some(0),
+        (Some(last), _) if ahead(last) => return Some(entries.len()),
+        (Some(_), None) => return Some(0),
+        (Some(_), Some(last_but_one)) if ahead(last_but_one) => return Some(entries.len() - 1),
+        _ => {}
+    }
+    let counted = entries.keys().take_while(|key| ahead(key)).take(FARTHEST_POSITION + 1).count();
+    (counted <= FARTHEST_POSITION).then_some(counted)
 }
 
 #[cfg(test)]

@@ -46,8 +46,7 @@ fn read(args: &AddWorkflow) -> Result<NewWorkflow, Failure> {
     }
     let source = WorkflowSource { graph: &graph, input_schema: schema.as_ref(), outputs: &args.outputs };
     let workflow = Workflow::compile(source, None).map_err(|faults| {
-        let lines: Vec<String> =
-            faults.iter().map(|fault| format!("\n  {}: {}", fault.path, fault.message)).collect();
+        let lines: Vec<String> = faults.iter().map(|fault| format!("\n  {}: {}", fault.path, fault.message)).collect();
         Failure::failed(format!("{} can't be registered:{}", args.file.display(), lines.concat()))
     })?;
     Ok(NewWorkflow {

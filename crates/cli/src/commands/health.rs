@@ -52,7 +52,11 @@ async fn probe(settings: &Settings, backend: &ComfyBackend) -> (String, Value, b
         Ok(client) => client,
         Err(error) => {
             let problem = chain(&error);
-            return (format!("ComfyUI   {url}: {problem}"), json!({"url": url, "reachable": false, "problem": problem}), false);
+            return (
+                format!("ComfyUI   {url}: {problem}"),
+                json!({"url": url, "reachable": false, "problem": problem}),
+                false,
+            );
         }
     };
     match client.probe().await {

@@ -20,9 +20,8 @@ pub(crate) async fn run(setting: &Setting<'_>, args: Sim) -> Result<(), Failure>
         ..SimConfig::default()
     };
     let listen = config.listen;
-    let simulator = Simulator::start(config)
-        .await
-        .map_err(|error| Failure::failed(format!("{listen} can't be bound: {error}")))?;
+    let simulator =
+        Simulator::start(config).await.map_err(|error| Failure::failed(format!("{listen} can't be bound: {error}")))?;
     setting.output.say(format!("a simulated ComfyUI ({}) listens on {}", args.profile, simulator.url()));
     setting.output.say("no GPU, no models: its pictures show the prompt and the seed");
     setting.output.json(&json!({"url": simulator.url(), "profile": args.profile.to_string()}));

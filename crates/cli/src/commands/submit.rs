@@ -145,7 +145,12 @@ pub(crate) fn conclude(remote: &Remote, job: &Value, files: &[String], output: O
     }
     output.say("succeeded");
     for item in job.get("outputs").and_then(Value::as_array).into_iter().flatten() {
-        output.say(format!("  {}{}  ({} bytes)", remote.base(), text(item, "url"), item.get("size").unwrap_or(&Value::Null)));
+        output.say(format!(
+            "  {}{}  ({} bytes)",
+            remote.base(),
+            text(item, "url"),
+            item.get("size").unwrap_or(&Value::Null)
+        ));
     }
     for file in files {
         output.say(format!("  saved {file}"));

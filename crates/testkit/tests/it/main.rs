@@ -1,4 +1,6 @@
 //! The contract of the gateway, proved against a whole one with a simulated ComfyUI.
+#![cfg(test)]
 
 mod api;
+mod comfy;
 mod smoke;

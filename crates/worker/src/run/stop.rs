@@ -16,7 +16,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// How long a prompt may go on after it was told to stop. Between two nodes, or while it loads a model, ComfyUI
 /// does not listen.
 const TIMEOUT_GRACE: Duration = Duration::from_secs(10);
-const CANCEL_GRACE: Duration = Duration::from_secs(30);
+const CANCEL_GRACE: Duration = Duration::from_secs(15);
 /// Between two looks for a prompt that does not end.
 const LINGER: Duration = Duration::from_secs(1);
 

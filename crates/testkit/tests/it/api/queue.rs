@@ -118,7 +118,7 @@ async fn a_full_queue_refuses_and_says_when_to_come_back() {
 #[tokio::test]
 async fn urgent_jobs_run_first_and_the_rest_in_the_order_they_came() {
     let test = TestGateway::start().await;
-    test.sim.update(|switches| switches.node_ms = 30);
+    test.sim.update(|switches| switches.node_ms = 250);
     test.sim.crash().await;
     gateway_testkit::until("the loss is noticed", || async {
         (test.get("/health/ready").await.status == 503).then_some(())
@@ -140,14 +140,14 @@ async fn urgent_jobs_run_first_and_the_rest_in_the_order_they_came() {
         assert_eq!(test.job(id).await["position"], *place);
     }
     test.sim.restart().await.unwrap();
-    let mut starts = Vec::new();
+    let mut ends = Vec::new();
     for (place, id) in &jobs {
         let job = test.wait_ended(id).await;
         assert_eq!(job["status"], "succeeded", "{job}");
-        starts.push((text(&job, "/startedAt"), *place));
+        ends.push((text(&job, "/finishedAt"), *place));
     }
-    starts.sort();
-    assert_eq!(starts.iter().map(|(_, place)| *place).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6], "{starts:?}");
+    ends.sort();
+    assert_eq!(ends.iter().map(|(_, place)| *place).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6], "{ends:?}");
 }
 
 #[tokio::test]

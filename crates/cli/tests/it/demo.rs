@@ -1,0 +1,62 @@
+//! `demo`.
+
+use std::path::PathBuf;
+
+use crate::support::Place;
+
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// The picture that the demo says it has made.
+fn picture(out: &str) -> Vec<u8> {
+    let place = out.lines().find_map(|line| line.trim().strip_prefix("lies at ")).expect("a place");
+    std::fs::read(PathBuf::from(place)).expect("the picture")
+}
+
+#[test]
+fn without_comfyui_url_the_demo_says_that_it_is_simulated_and_makes_a_picture() {
+    let place = Place::new();
+    let out = place.run(&["demo", "--once", "--port", "0", "--prompt", "a red kite"]).expect(0).out;
+    assert!(out.contains("ComfyUI   SIMULATED at http://127.0.0.1:"), "{out}");
+    assert!(!out.contains("REAL"), "{out}");
+    assert!(out.contains("a red kite") && out.contains("succeeded\n") && out.contains("/outputs/"), "{out}");
+    assert!(picture(&out).starts_with(PNG));
+    assert_eq!(place.run(&["--json", "list-workflows"]).expect(0).json()["items"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn with_comfyui_url_the_demo_says_that_it_is_real_and_uses_it() {
+    let (place, comfyui) = Place::with_comfyui(&[]);
+    let demo = place.run(&["demo", "--once", "--port", "0"]).expect(0);
+    assert!(demo.out.contains("ComfyUI   REAL at http://127.0.0.1:"), "{}", demo.out);
+    assert!(!demo.out.contains("SIMULATED"), "{}", demo.out);
+    assert!(picture(&demo.out).starts_with(PNG));
+    comfyui.err.find("the prompt", |line| line.contains("prompt finished").then_some(()));
+
+    let json = place.run(&["--json", "demo", "--once", "--port", "0"]).expect(0).json();
+    assert_eq!(json["job"]["status"], "succeeded", "{json}");
+    assert!(std::fs::read(json["file"].as_str().unwrap()).unwrap().starts_with(PNG));
+}
+
+#[test]
+fn a_comfyui_that_is_nowhere_ends_the_demo_with_4_and_no_picture_is_claimed() {
+    let mut place = Place::new();
+    place.set("COMFYUI_URL", "http://127.0.0.1:9");
+    let failed = place.run(&["demo", "--once", "--port", "0"]).expect(4);
+    assert!(failed.out.contains("REAL at http://127.0.0.1:9"), "{}", failed.out);
+    assert!(!failed.out.contains("succeeded") && !failed.out.contains("SIMULATED"), "{}", failed.out);
+    failed.says(&["error: comfyui: ", "is ComfyUI running?"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn without_once_the_demo_keeps_serving_with_commands_to_copy_until_it_is_told_to_stop() {
+    let place = Place::new();
+    let demo = place.start(&["demo", "--port", "0"]);
+    let url = demo.out.find("the gateway's URL", |line| line.strip_prefix("gateway   ").map(str::to_owned));
+    demo.out.find("the commands", |line| line.contains("It keeps serving").then_some(()));
+    demo.out.find("the last command", |line| line.contains("/capabilities").then_some(()));
+    assert_eq!(demo.out.text().matches(&format!("{url}/")).count(), 4, "{}", demo.out.text());
+    place.run(&["submit", "icon_512", "prompt=a plane", "steps=1", "--gateway", &url, "--wait"]).expect(0);
+    demo.terminate();
+    demo.end().expect(0);
+}

@@ -1,0 +1,11 @@
+//! The command line as a user meets it: the built binary, each time in a folder of its own.
+#![cfg(test)]
+
+mod demo;
+mod health;
+mod help;
+mod init;
+mod run;
+mod submit;
+mod support;
+mod workflows;

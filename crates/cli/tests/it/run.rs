@@ -1,0 +1,97 @@
+//! `run`: what it refuses to start with, and how it stops.
+
+use crate::support::{Place, url_of};
+
+#[test]
+fn a_second_process_on_the_same_database_is_refused_with_a_sentence_and_the_first_goes_on() {
+    let (mut place, _comfyui) = Place::with_comfyui(&[]);
+    place.run(&["init"]).expect(0);
+    let first = place.start_gateway();
+    place.set("PORT", "0");
+    let pid = format!("(pid {})", first.id());
+    let sentence = [
+        "the database ./data/gateway.db is in use by another gateway process",
+        &pid,
+        "two would run the same jobs twice",
+    ];
+    place.run(&["run"]).expect(1).says(&sentence);
+    place.run(&["demo", "--once"]).expect(1).says(&sentence);
+    let error = place.run(&["--json", "run"]).expect(1).json();
+    assert!(error["error"].as_str().is_some_and(|error| error.contains(sentence[0])), "{error}");
+
+    let url = first.err.find("its URL", url_of);
+    place.run(&["submit", "icon_512", "prompt=still here", "steps=1", "--wait", "--gateway", &url]).expect(0);
+}
+
+#[test]
+fn a_wrong_variable_stops_the_start_and_is_named_with_its_value_and_what_is_allowed() {
+    let mut place = Place::new();
+    place.set("PORT", "99999");
+    place.set("COMFYUI_URL", "ftp://127.0.0.1");
+    place.write(".env", "LOG_LEVEL=loud\nMAX_CONCURRENCY=0\n");
+    let everywhere: [&[&str]; 6] =
+        [&["run"], &["demo", "--once"], &["init"], &["health"], &["list-workflows"], &["submit", "icon_512"]];
+    for command in everywhere {
+        place.run(command).expect(2).says(&[
+            "PORT is `99999` (from the environment): allowed: a whole number from 0 to 65535",
+            "COMFYUI_URL is `ftp://127.0.0.1` (from the environment): allowed: http:// or https:// URLs",
+            "LOG_LEVEL is `loud` (from .env): allowed: trace, debug, info, warn, error, fatal or silent",
+            "MAX_CONCURRENCY is `0` (from .env): allowed: a whole number from 1 to 256",
+        ]);
+    }
+    assert!(!place.path("data").exists(), "something was made");
+    let error = place.run(&["--json", "run"]).expect(2).json();
+    assert!(error["error"].as_str().is_some_and(|error| error.contains("PORT is `99999`")), "{error}");
+}
+
+#[test]
+fn what_this_version_has_not_stops_the_start_and_no_secret_is_shown() {
+    for (name, value, told) in [
+        ("API_KEYS", "s3cret:admin", "doesn't check credentials"),
+        ("JWT_SECRET", "s3cret", "doesn't check credentials"),
+        ("REDIS_URL", "redis://:s3cret@127.0.0.1", "queues in its own process only"),
+        ("DATABASE_URL", "postgres://u:s3cret@127.0.0.1/db", "SQLite only"),
+        ("STORAGE_PROVIDER", "s3", "local disk only"),
+        ("PRIVACY_MODE", "true", "can't redact prompts"),
+        ("GATEWAY_ENV", "production", "doesn't start in production"),
+    ] {
+        let mut place = Place::new();
+        place.set(name, value);
+        let ended = place.run(&["run"]).expect(2);
+        ended.says(&[name, told]);
+        assert!(!ended.err.contains("s3cret"), "{}", ended.err);
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_stops_the_start_with_a_sentence() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let mut place = Place::new();
+    place.set("HOST", "127.0.0.1");
+    let ended = place.run(&["run", "--port", &port]).expect(1);
+    ended.says(&[&format!("127.0.0.1:{port} is in use by another program"), "PORT"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn sigterm_ends_a_gateway_and_a_simulator_with_0_and_what_ran_is_finished() {
+    let (mut place, comfyui) = Place::with_comfyui(&["--step-ms", "50"]);
+    place.run(&["init"]).expect(0);
+    let gateway = place.start_gateway();
+    let answer = place.run(&["--json", "submit", "icon_512", "prompt=the last one"]).expect(0).json();
+    let id = answer["jobId"].as_str().unwrap().to_owned();
+    comfyui.err.find("the prompt begins", |line| line.contains("prompt started").then_some(()));
+    gateway.terminate();
+    let ended = gateway.end().expect(0);
+    assert!(ended.err.contains("\"stopping: jobs under way may end"), "{}", ended.err);
+    assert!(ended.err.contains("\"stopped\""), "{}", ended.err);
+    assert!(ended.err.contains(&id) && ended.err.contains("\"status\":\"succeeded\""), "{}", ended.err);
+
+    let again = place.start_gateway();
+    place.run(&["list-workflows"]).expect(0);
+    again.terminate();
+    again.end().expect(0);
+    comfyui.terminate();
+    comfyui.end().expect(0);
+}
