@@ -62,7 +62,7 @@ pub(crate) async fn correlate(
         .get(REQUEST_ID)
         .and_then(|value| value.to_str().ok())
         .filter(|value| is_correlation_id(value))
-        .map_or_else(|| uuid::Uuid::now_v7().as_simple().to_string(), str::to_owned);
+        .map_or_else(|| format!("{:032x}", rand::random::<u128>()), str::to_owned);
     request.extensions_mut().insert(CorrelationId(id.clone()));
     // A second handle on the request would keep the router from writing its matches into it.
     let mut response = match next.call(request).await {

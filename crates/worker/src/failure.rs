@@ -42,7 +42,9 @@ pub(crate) fn harmful_graph(faults: &[PromptFault], workflow: &Workflow) -> JobE
 /// ComfyUI refused the graph.
 pub(crate) fn refused(refusal: &Refusal, workflow: &Workflow) -> JobError {
     let recommendation = match refusal.reason() {
-        RefusalReason::MissingNodeType => "install the missing node class on the ComfyUI server, or change the workflow",
+        RefusalReason::MissingNodeType => {
+            "install the missing node class on the ComfyUI server, or change the workflow"
+        }
         RefusalReason::ValueNotOffered => {
             "this ComfyUI server lacks a file or choice that the job names: install it there, or name one that \
              GET /health lists"
@@ -135,8 +137,9 @@ pub(crate) fn call(what: &str, error: &CallError) -> JobError {
 
 /// Something in front of ComfyUI lets other requests through, and not this one.
 pub(crate) fn not_let_through(reason: &str) -> JobError {
-    JobError::new(ErrorCode::ComfyuiUnreachable, format!("the job did not get through to ComfyUI: {reason}"))
-        .recommend("look at what stands between the gateway and ComfyUI: a proxy or filter may refuse this job's text or size")
+    JobError::new(ErrorCode::ComfyuiUnreachable, format!("the job did not get through to ComfyUI: {reason}")).recommend(
+        "look at what stands between the gateway and ComfyUI: a proxy or filter may refuse this job's text or size",
+    )
 }
 
 /// It has ended, and its history entry can't be read.
@@ -179,5 +182,137 @@ fn node_ref(id: &str, class: Option<&str>, workflow: &Workflow) -> NodeRef {
         id: id.to_owned(),
         class_type: class.or_else(|| workflow.class_type(id)).map(str::to_owned),
         title: workflow.node_title(id).map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use comfyui_client::{InputFault, NodeError};
+    use gateway_core::workflow::WorkflowSource;
+    use serde_json::json;
+
+    use super::*;
+
+    fn workflow() -> Workflow {
+        let graph = json!({
+            "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
+            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}, "_meta": {"title": "Keep"}}
+        });
+        let schema = json!({"type": "object", "properties": {}});
+        Workflow::compile(WorkflowSource { graph: &graph, input_schema: Some(&schema), outputs: &[] }, None).unwrap()
+    }
+
+    fn failure(class: FailureClass, exception: &str, message: &str) -> ExecutionFailure {
+        ExecutionFailure {
+            node_id: Some(String::from("2")),
+            node_type: None,
+            exception_type: exception.to_owned(),
+            message: message.to_owned(),
+            class,
+        }
+    }
+
+    fn fault(kind: &str, details: &str, input: Option<&str>) -> InputFault {
+        InputFault {
+            kind: kind.to_owned(),
+            message: String::from("not good"),
+            details: details.to_owned(),
+            input_name: input.map(str::to_owned),
+        }
+    }
+
+    fn refusal(kind: &str, errors: Vec<InputFault>) -> Refusal {
+        let node = NodeError { node_id: String::from("2"), class_type: String::from("SaveImage"), errors };
+        Refusal {
+            partial: false,
+            prompt_id: None,
+            kind: kind.to_owned(),
+            message: String::from("no"),
+            details: String::new(),
+            node_errors: vec![node],
+        }
+    }
+
+    #[test]
+    fn each_class_of_failure_has_its_code_and_its_advice_and_none_is_retried() {
+        for (class, code, advice) in [
+            (FailureClass::OutOfMemory, ErrorCode::ComfyuiOom, "smaller"),
+            (FailureClass::CudaPoisoned, ErrorCode::ComfyuiNodeError, "restart ComfyUI"),
+            (FailureClass::ModelMissing, ErrorCode::ComfyuiNodeError, "install it"),
+            (FailureClass::NodeError, ErrorCode::ComfyuiNodeError, "inputs of the node"),
+        ] {
+            let error = execution(&failure(class, "ValueError", "bad"), &workflow());
+            assert_eq!((error.code, error.message.as_str()), (code, "ValueError: bad"));
+            assert!(!error.retryable, "{class:?}");
+            assert!(error.recommendation.unwrap().contains(advice), "{class:?}");
+            let node = error.node.unwrap();
+            assert_eq!((node.class_type.as_deref(), node.title.as_deref()), (Some("SaveImage"), Some("Keep")));
+        }
+    }
+
+    #[test]
+    fn a_failure_that_says_little_is_still_a_sentence() {
+        for (exception, message, wanted) in
+            [("MemoryError", "", "MemoryError"), ("", "it broke", "it broke"), ("", "", "the node gives no reason")]
+        {
+            assert_eq!(execution(&failure(FailureClass::NodeError, exception, message), &workflow()).message, wanted);
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_every_fault_by_node_and_input() {
+        let faults = vec![fault("value_bigger_than_max", "width", Some("width")), fault("exception", "", None)];
+        let error = refused(&refusal("prompt_outputs_failed_validation", faults), &workflow());
+        assert_eq!((error.code, error.retryable), (ErrorCode::ComfyuiRejected, false));
+        let details: Vec<_> = error.details.iter().map(|fault| (fault.path.as_str(), fault.message.as_str())).collect();
+        assert_eq!(details, [("/2/inputs/width", "not good: width"), ("/2", "not good")]);
+        assert_eq!(error.node.unwrap().id, "2");
+    }
+
+    #[test]
+    fn the_advice_fits_the_reason_of_a_refusal() {
+        for (refusal, advice) in [
+            (
+                refusal("prompt_outputs_failed_validation", vec![fault("value_not_in_list", "", Some("x"))]),
+                "lacks a file",
+            ),
+            (
+                refusal(
+                    "prompt_outputs_failed_validation",
+                    vec![fault("custom_validation_failed", "image - Invalid image file: a.png", Some("image"))],
+                ),
+                "upload it",
+            ),
+            (refusal("missing_node_type", Vec::new()), "install the missing node class"),
+            (refusal("prompt_no_outputs", Vec::new()), "add an output node"),
+            (refusal("prompt_outputs_failed_validation", Vec::new()), "loop"),
+            (refusal("prompt_outputs_failed_validation", vec![fault("value_smaller_than_min", "", None)]), "ranges"),
+        ] {
+            let kind = refusal.kind.clone();
+            let mut refusal = refusal;
+            if kind == "missing_node_type" {
+                refusal.message = String::from("class Foo does not exist");
+            }
+            let recommendation = refused(&refusal, &workflow()).recommendation.unwrap();
+            assert!(recommendation.contains(advice), "{kind}: {recommendation}");
+        }
+    }
+
+    #[test]
+    fn a_run_without_outputs_names_the_node_that_stopped_it_where_one_did() {
+        assert!(no_outputs(None, &workflow()).node.is_none());
+        let blocked =
+            no_outputs(Some(&failure(FailureClass::NodeError, "ExecutionBlocked", "nothing found")), &workflow());
+        assert_eq!(blocked.message, "the run made no outputs: nothing found");
+        assert_eq!(blocked.node.unwrap().id, "2");
+    }
+
+    #[test]
+    fn what_another_try_may_mend_is_retryable_and_a_file_over_the_limit_is_not() {
+        let broken = CallError::Truncated { expected: Some(9), received: 3 };
+        for error in [prompt_lost(), interrupted(), call("x", &broken), unreadable(&broken), not_let_through("no")] {
+            assert_eq!((error.code, error.retryable), (ErrorCode::ComfyuiUnreachable, true), "{}", error.message);
+        }
+        assert!(!storage(&StorageError::TooLarge { limit: 3 }).retryable);
     }
 }

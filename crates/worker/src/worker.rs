@@ -81,7 +81,10 @@ impl Worker {
             tracing::info!(jobs = self.context.jobs.len(), "the grace is over: running jobs are handed back");
             self.context.hand_back.cancel();
             if tokio::time::timeout(HAND_BACK, self.context.jobs.wait()).await.is_err() {
-                tracing::warn!(jobs = self.context.jobs.len(), "jobs were not handed back in time; they are recovered at the next start");
+                tracing::warn!(
+                    jobs = self.context.jobs.len(),
+                    "jobs were not handed back in time; they are recovered at the next start"
+                );
             }
         }
         for backend in &self.backends {

@@ -67,8 +67,6 @@ CREATE INDEX jobs_owner_status ON jobs (owner, status, id);
 CREATE INDEX jobs_workflow ON jobs (workflow_id, id);
 CREATE INDEX jobs_request ON jobs (request_id, id) WHERE request_id IS NOT NULL;
 CREATE INDEX jobs_undispatched ON jobs (created_at) WHERE status = 'queued' AND dispatched_at IS NULL;
-CREATE INDEX jobs_leased ON jobs (lease_until) WHERE status = 'running';
-CREATE INDEX jobs_finished ON jobs (status, finished_at) WHERE finished_at IS NOT NULL;
 
 CREATE TABLE outputs (
     job_id       TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,

@@ -2,6 +2,7 @@
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
+use gateway_broker::Entry;
 use gateway_core::event::JobEvent;
 use gateway_core::{ErrorCode, JobStatus};
 use gateway_db::{CancelOutcome, DeleteOutcome};
@@ -37,6 +38,11 @@ pub(crate) async fn cancel_job(
                 tracing::debug!(%error, job_id = %id, "a hint at a canceled job stays in the queue");
             }
             JobStatus::Canceled
+        }
+        CancelOutcome::RequestedOfQueued(job) => {
+            let (priority, owner, since) = (job.priority, job.owner, job.since);
+            broker.enqueue(vec![Entry { job: id, priority, owner, since, not_before: None }]).await?;
+            JobStatus::Running
         }
         CancelOutcome::Requested => {
             if let Err(error) = broker.signal_cancel(id).await {

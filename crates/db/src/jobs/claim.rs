@@ -31,7 +31,9 @@ impl Database {
             };
             if row.not_before.is_some_and(|due| due > now.as_millis()) {
                 // The caller drops the queue's entry; the sweep tells the queue anew.
-                diesel::update(jobs::table.find(&row.id)).set(jobs::dispatched_at.eq(None::<i64>)).execute(connection)?;
+                diesel::update(jobs::table.find(&row.id))
+                    .set(jobs::dispatched_at.eq(None::<i64>))
+                    .execute(connection)?;
                 return Ok(None);
             }
             let look_first = row.prompt_id.is_some();
@@ -133,11 +135,16 @@ impl Database {
             if changed == 0 {
                 return Ok(false);
             }
+            let row = || jobs::table.find(lease.job.to_string());
             if !release.prompt_may_live {
-                diesel::update(jobs::table.find(lease.job.to_string()))
+                diesel::update(row())
                     .set((jobs::prompt_id.eq(None::<String>), jobs::backend.eq(None::<String>)))
                     .execute(connection)?;
             }
+            // It never ran: it still waits, since it was accepted.
+            diesel::update(row().filter(jobs::attempt.eq(0)))
+                .set(jobs::started_at.eq(None::<i64>))
+                .execute(connection)?;
             discard(connection, &storage_prefix(lease.job, lease.epoch), now)?;
             append_logs(connection, lease.job, &release.logs)?;
             Ok(true)

@@ -3,10 +3,10 @@
 use diesel::prelude::*;
 use gateway_core::event::LogLine;
 use gateway_core::output::storage_prefix;
-use gateway_core::{JobError, JobId, JobStatus, Scope};
+use gateway_core::{JobError, JobId, JobStatus, Owner, Priority, Scope, Timestamp};
 
 use crate::jobs::claim::{append_logs, discard, held};
-use crate::jobs::{Lease, Output};
+use crate::jobs::{Lease, Output, QueuedJob};
 use crate::rows::{JobRow, OutputRow};
 use crate::schema::{jobs, outputs};
 use crate::{Database, DbError};
@@ -27,14 +27,17 @@ pub struct Settlement {
 }
 
 /// What became of a wish to cancel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CancelOutcome {
     /// No such job for this caller.
     NotFound,
     /// It was queued and is canceled.
     Canceled,
-    /// It runs; its worker has been asked.
+    /// It runs; its worker is to be asked.
     Requested,
+    /// It waits, but an earlier claim's prompt may still be in ComfyUI: whoever claims it next stops it there, so the
+    /// queue is to hand it out at once.
+    RequestedOfQueued(QueuedJob),
     /// It had ended like this.
     Ended(JobStatus),
 }
@@ -109,12 +112,20 @@ impl Database {
                         .execute(connection)?;
                     Ok(CancelOutcome::Canceled)
                 }
-                // A queued job with a prompt id may still run in ComfyUI: whoever claims it next stops it there.
-                Ok(JobStatus::Queued | JobStatus::Running) => {
+                Ok(status @ (JobStatus::Queued | JobStatus::Running)) => {
                     diesel::update(row)
                         .set((jobs::cancel_requested.eq(true), jobs::not_before.eq(None::<i64>)))
                         .execute(connection)?;
-                    Ok(CancelOutcome::Requested)
+                    Ok(match status {
+                        JobStatus::Queued => CancelOutcome::RequestedOfQueued(QueuedJob {
+                            id,
+                            priority: Priority::of_level(job.priority),
+                            owner: Owner::new(&*job.owner),
+                            since: Timestamp::from_millis(job.created_at),
+                            not_before: None,
+                        }),
+                        _ => CancelOutcome::Requested,
+                    })
                 }
                 Ok(ended) => Ok(CancelOutcome::Ended(ended)),
                 Err(()) => Err(DbError::Corrupt { row: format!("jobs/{id}"), reason: String::from("status") }),

@@ -196,8 +196,7 @@ fn stats(connection: &mut SqliteConnection) -> Result<Stats, DbError> {
         .map(Timestamp::from_millis);
     let spans: Vec<(Option<i64>, Option<i64>)> = jobs::table
         .filter(jobs::status.eq(JobStatus::Succeeded.as_str()))
-        .filter(jobs::finished_at.is_not_null())
-        .order(jobs::finished_at.desc())
+        .order(jobs::id.desc())
         .limit(RECENT_RUNS)
         .select((jobs::started_at, jobs::finished_at))
         .load(connection)?;

@@ -93,7 +93,7 @@ impl Database {
             let rows: Vec<JobRow> = jobs::table
                 .filter(jobs::status.eq(JobStatus::Running.as_str()))
                 .filter(jobs::lease_until.lt(expired_at.as_millis()))
-                .order(jobs::lease_until)
+                .order(jobs::id)
                 .limit(limit)
                 .select(JobRow::as_select())
                 .load(connection)?;

@@ -174,6 +174,7 @@ async fn a_job_that_is_given_back_without_a_run_has_used_no_attempt() {
     assert!(database.release_job(lease, release).await.unwrap());
     let found = find(&database, lease.job).await;
     assert_eq!((found.status, found.attempt, found.prompt_id), (JobStatus::Queued, 0, None));
+    assert_eq!(found.started_at, None, "it still waits");
     assert!(!database.claim_job(lease.job, claim()).await.unwrap().unwrap().look_first);
 }
 
@@ -184,6 +185,21 @@ async fn the_renewal_tells_of_a_wish_to_cancel() {
     assert_eq!(database.cancel_job(lease.job, Scope::All).await.unwrap(), CancelOutcome::Requested);
     let renewals = database.renew_leases(vec![lease], LEASE).unwrap();
     assert_eq!(renewals, [Renewal { lease, held: true, cancel_requested: true }]);
+}
+
+#[tokio::test]
+async fn a_waiting_job_whose_prompt_may_live_is_handed_out_to_be_stopped() {
+    let (_folder, database) = open();
+    let lease = accept_and_claim(&database, &job(1, "a")).await;
+    let due = Some(database.now().plus_millis(60_000));
+    let release = Release { not_before: due, used_attempt: true, prompt_may_live: true, logs: Vec::new() };
+    assert!(database.release_job(lease, release).await.unwrap());
+    let outcome = database.cancel_job(lease.job, Scope::All).await.unwrap();
+    assert!(
+        matches!(outcome, CancelOutcome::RequestedOfQueued(job) if job.id == lease.job && job.not_before.is_none())
+    );
+    let claimed = database.claim_job(lease.job, claim()).await.unwrap().unwrap();
+    assert!(claimed.look_first && claimed.job.cancel_requested);
 }
 
 #[tokio::test]

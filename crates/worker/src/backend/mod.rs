@@ -56,11 +56,8 @@ impl Backend {
         concurrency: usize,
     ) -> Result<Self, ConfigError> {
         let mut config = ClientConfig::new(backend.url.expose_secret())?;
-        config.headers = settings
-            .headers
-            .iter()
-            .map(|(name, value)| (name.clone(), value.expose_secret().to_owned()))
-            .collect();
+        config.headers =
+            settings.headers.iter().map(|(name, value)| (name.clone(), value.expose_secret().to_owned())).collect();
         let health = Health {
             state: BackendState::Unknown,
             problem: None,

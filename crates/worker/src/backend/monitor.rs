@@ -47,8 +47,8 @@ async fn answered(context: &Arc<Context>, backend: &Arc<Backend>, info: ServerIn
     let checkpoints = backend.client.models("checkpoints").await.unwrap_or_default();
     backend.health.send_if_modified(|health| {
         let devices: Vec<String> = info.stats.devices.into_iter().map(|device| device.name).collect();
-        let changed = (&health.version, &health.devices, &health.checkpoints)
-            != (&info.version_text, &devices, &checkpoints);
+        let changed =
+            (&health.version, &health.devices, &health.checkpoints) != (&info.version_text, &devices, &checkpoints);
         health.version = info.version_text;
         health.devices = devices;
         health.checkpoints = checkpoints;

@@ -248,9 +248,7 @@ mod tests {
         prompts.deliver(frame(None, None, PreviewFormat::Png));
         prompts.deliver(frame(Some("a"), Some("2"), PreviewFormat::Png));
         let pictures = received(&mut waits);
-        let named = |update: &&Update| {
-            matches!(update, Update::Event(Event::Preview { node_id: Some(node), .. }) if node == "2")
-        };
+        let named = |update: &&Update| matches!(update, Update::Event(Event::Preview { node_id: Some(node), .. }) if node == "2");
         assert_eq!(pictures.iter().filter(named).count(), 2);
         assert_eq!(pictures.len(), 4, "two executing, two pictures");
     }

@@ -37,7 +37,11 @@ impl Run {
                         registration = self.backend.prompts.register(&prompt_id, pictures);
                         self.take_name(prompt_id).await?;
                     }
-                    self.log(LogLevel::Info, "adopted", "ComfyUI still has the prompt of an earlier worker; it is followed");
+                    self.log(
+                        LogLevel::Info,
+                        "adopted",
+                        "ComfyUI still has the prompt of an earlier worker; it is followed",
+                    );
                     return Ok(Some(self.follow(registration, prompt.graph()).await));
                 }
                 Ok(Found::Ended(finished)) => {

@@ -39,7 +39,9 @@ impl Run {
                 return match finished.stopped {
                     Some(Reason::Cancel) => self.settle(JobStatus::Canceled, None, Vec::new(), None).await,
                     Some(Reason::Timeout) => self.end_timed_out().await,
-                    None if self.signal.borrow().cancel => self.settle(JobStatus::Canceled, None, Vec::new(), None).await,
+                    None if self.signal.borrow().cancel => {
+                        self.settle(JobStatus::Canceled, None, Vec::new(), None).await
+                    }
                     None => self.end_in_failure(failure::interrupted()).await,
                 };
             }
@@ -104,7 +106,9 @@ impl Run {
             Setback::Unclear(error) => self.fail(*error, true).await,
             Setback::NotRun => self.release(None, false, false).await,
             Setback::Canceled => self.settle(JobStatus::Canceled, None, Vec::new(), None).await,
-            Setback::ClaimLost => tracing::warn!(job_id = %self.job.id, "another worker has the job; this one drops it"),
+            Setback::ClaimLost => {
+                tracing::warn!(job_id = %self.job.id, "another worker has the job; this one drops it")
+            }
         }
     }
 
@@ -130,7 +134,8 @@ impl Run {
             return self.settle(status, error, Vec::new(), None).await;
         }
         let wait = backoff_ms(attempts, self.context.parts.queue.backoff_scale, rand::random());
-        let message = format!("attempt {attempts} failed ({}: {}); the next one follows in {wait} ms", error.code, error.message);
+        let message =
+            format!("attempt {attempts} failed ({}: {}); the next one follows in {wait} ms", error.code, error.message);
         tracing::info!(job_id = %self.job.id, correlation_id = self.job.correlation_id, "{message}");
         self.log(LogLevel::Warn, "retry", message);
         let due = self.context.parts.database.now().plus_millis(wait);
@@ -172,7 +177,9 @@ impl Run {
         let release = Release { not_before, used_attempt, prompt_may_live, logs };
         match self.context.parts.database.release_job(self.lease(), release).await {
             Ok(true) => {}
-            Ok(false) => return tracing::warn!(job_id = %self.job.id, "the claim was lost before the job was given back"),
+            Ok(false) => {
+                return tracing::warn!(job_id = %self.job.id, "the claim was lost before the job was given back");
+            }
             Err(error) => {
                 return tracing::error!(%error, job_id = %self.job.id, "a job was not given back; it is recovered when its claim runs out");
             }
@@ -231,8 +238,13 @@ async fn settle(context: &Context, lease: Lease, settlement: Settlement) -> bool
 
 /// A job whose workflow can't be had.
 pub(super) async fn without_workflow(context: &Context, job: &Job, error: JobError) {
-    let settlement =
-        Settlement { status: JobStatus::Failed, error: Some(error), outputs: Vec::new(), store_ms: None, logs: Vec::new() };
+    let settlement = Settlement {
+        status: JobStatus::Failed,
+        error: Some(error),
+        outputs: Vec::new(),
+        store_ms: None,
+        logs: Vec::new(),
+    };
     settle(context, Lease { job: job.id, epoch: job.epoch }, settlement).await;
 }
 

@@ -230,7 +230,11 @@ impl Run {
         let limit = self.time_limit();
         let over = following.running_since.is_some_and(|since| since.elapsed() > limit);
         if over && following.stop.is_none() {
-            self.log(LogLevel::Warn, "timeout", format!("ran longer than {} ms: ComfyUI is asked to stop it", limit.as_millis()));
+            self.log(
+                LogLevel::Warn,
+                "timeout",
+                format!("ran longer than {} ms: ComfyUI is asked to stop it", limit.as_millis()),
+            );
             following.stop = Some(Stop::new(Reason::Timeout));
         }
         self.flush_logs_of_a_long_run().await;

@@ -115,7 +115,8 @@ pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>, entry: Ent
         Ok(Err(error)) => return finish::without_workflow(&context, &job, *error).await,
         Err(error) => return finish::database_failed(&context, &job, &error).await,
     };
-    let run = Run { context, backend, job, workflow, signal, logs: Vec::new(), began: Instant::now(), slot: Some(slot) };
+    let run =
+        Run { context, backend, job, workflow, signal, logs: Vec::new(), began: Instant::now(), slot: Some(slot) };
     run.go(look_first).await;
 }
 

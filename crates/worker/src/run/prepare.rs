@@ -21,8 +21,7 @@ impl Run {
         // Only what the author declared: without that, a class that we take for no output may be one.
         let outputs = self.workflow.declared_outputs();
         let known = (!outputs.is_empty()).then_some(outputs);
-        PreparedPrompt::prepare(graph, known)
-            .map_err(|faults| failed(failure::harmful_graph(&faults, &self.workflow)))
+        PreparedPrompt::prepare(graph, known).map_err(|faults| failed(failure::harmful_graph(&faults, &self.workflow)))
     }
 }
 

@@ -57,7 +57,11 @@ mod tests {
             (b"RIFF\x24\0\0\0WAVEfmt ", "audio/wav", OutputKind::Audio),
             (b"fLaC\0\0\0\x22", "audio/flac", OutputKind::Audio),
             (b"\0\0\0\x18ftypmp42\0\0\0\0", "video/mp4", OutputKind::Video),
-            (b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\xf7\x81\x01\x42\xf2\x81\x04\x42\xf3\x81\x08\x42\x82\x84webm", "video/webm", OutputKind::Video),
+            (
+                b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\xf7\x81\x01\x42\xf2\x81\x04\x42\xf3\x81\x08\x42\x82\x84webm",
+                "video/webm",
+                OutputKind::Video,
+            ),
             (b"glTF\x02\0\0\0", "model/gltf-binary", OutputKind::File),
         ] {
             let sniffed = sniff(head);

@@ -63,11 +63,14 @@ impl Run {
             match self.backend.client.cancel(&prompt_id, exclusive).await {
                 Ok(CancelSent::CannotTarget) if !stop.told_helpless => {
                     stop.told_helpless = true;
-                    let text = "this ComfyUI is too old to stop one run alone while others use it: it goes on to its end";
+                    let text =
+                        "this ComfyUI is too old to stop one run alone while others use it: it goes on to its end";
                     self.log(LogLevel::Warn, "cancel", text);
                 }
                 Ok(_) => {}
-                Err(error) => tracing::debug!(job_id = %self.job.id, %error, "ComfyUI can't be asked to stop a run yet"),
+                Err(error) => {
+                    tracing::debug!(job_id = %self.job.id, %error, "ComfyUI can't be asked to stop a run yet")
+                }
             }
         }
         self.backend.hurry_poll();

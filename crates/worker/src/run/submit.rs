@@ -25,7 +25,9 @@ impl Run {
         let options = SubmitOptions {
             prompt_id,
             // Without one, ComfyUI tells its events to everybody.
-            client_id: Some(self.backend.current_client_id().unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string())),
+            client_id: Some(
+                self.backend.current_client_id().unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string()),
+            ),
             extra_data: self.extra_data(),
         };
         match self.backend.client.submit(prompt, &options).await {
@@ -77,7 +79,11 @@ impl Run {
         pictures: HashSet<String>,
         error: &CallError,
     ) -> Result<Registration, Setback> {
-        self.log(LogLevel::Warn, "unclear", format!("ComfyUI's answer is not clear ({error}); it is asked for the prompt"));
+        self.log(
+            LogLevel::Warn,
+            "unclear",
+            format!("ComfyUI's answer is not clear ({error}); it is asked for the prompt"),
+        );
         for pause in LOOKS {
             tokio::time::sleep(pause).await;
             match self.find_prompt().await {

@@ -1,6 +1,6 @@
 //! Events that come wrong, twice, late or not at all: the socket is for progress only.
 
-use std::sync::Arc;
+use std::cell::RefCell;
 
 use comfyui_sim::{PreviewMethod, SimConfig, Simulator, Switches};
 use gateway_testkit::{TestBuilder, TestGateway, until};
@@ -60,22 +60,18 @@ async fn progress_never_goes_back_however_the_events_do() {
         switches.foreign_events = true;
     });
     let id = test.submit("sampler", json!({"steps": 60})).await;
-    let mut seen = vec![0];
-    let job = until("the job ends", || {
-        let seen = &mut seen;
-        let (test, id) = (&test, &id);
-        let job = async move { test.job(id).await };
-        async move {
-            let job = job.await;
-            let percent = job["progress"]["percent"].as_i64().expect("a percentage");
-            assert!(seen.last().is_some_and(|last| *last <= percent), "{percent} after {seen:?}");
-            seen.push(percent);
-            matches!(job["status"].as_str(), Some("succeeded" | "failed")).then_some(job)
-        }
+    let seen = RefCell::new(vec![0]);
+    let job = until("the job ends", || async {
+        let job = test.job(&id).await;
+        let percent = job["progress"]["percent"].as_i64().expect("a percentage");
+        let mut seen = seen.borrow_mut();
+        assert!(seen.last().is_some_and(|last| *last <= percent), "{percent} after {seen:?}");
+        seen.push(percent);
+        matches!(job["status"].as_str(), Some("succeeded" | "failed")).then_some(job)
     })
     .await;
     succeeded(&job, 1);
-    assert!(seen.iter().any(|percent| (1..100).contains(percent)), "progress was seen: {seen:?}");
+    assert!(seen.borrow().iter().any(|percent| (1..100).contains(percent)), "progress was seen: {seen:?}");
 }
 
 /// Passes everything on to `target` but requests for the event socket.
@@ -110,7 +106,7 @@ async fn pass_on(client: TcpStream, target: std::net::SocketAddr) -> std::io::Re
 async fn without_any_event_socket_jobs_run_as_fast_as_comfyui_is_asked() {
     let mut config = SimConfig::default();
     config.switches.step_ms = STEP_MS;
-    let sim = Arc::new(Simulator::start(config).await.expect("a simulator"));
+    let sim = Simulator::start(config).await.expect("a simulator");
     let proxy = proxy_without_socket(sim.address()).await;
     let test: TestGateway = TestBuilder::default().comfyui_url(format!("http://{proxy}")).start().await;
     register(&test).await;

@@ -47,7 +47,8 @@ async fn an_exception_names_its_node_and_holds_nothing_of_comfyuis_machine() {
             switches.fail_node = Some(FailNode {
                 class_type: "KSampler".to_owned(),
                 exception_type: "RuntimeError".to_owned(),
-                message: "shape mismatch while reading '/home/comfy/secret place/model.py' and C:\\Users\\bob\\x.dat".to_owned(),
+                message: "shape mismatch while reading '/home/comfy/secret place/model.py' and C:\\Users\\bob\\x.dat"
+                    .to_owned(),
             });
         });
         let job = test.run("sampler", json!({})).await;

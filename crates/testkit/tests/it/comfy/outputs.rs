@@ -29,8 +29,10 @@ fn sha256(bytes: &[u8]) -> String {
 
 fn kinds(job: &Value) -> Vec<(&str, &str)> {
     let outputs = job["outputs"].as_array().expect("outputs");
-    let mut kinds: Vec<_> =
-        outputs.iter().map(|output| (output["nodeId"].as_str().unwrap(), output["contentType"].as_str().unwrap())).collect();
+    let mut kinds: Vec<_> = outputs
+        .iter()
+        .map(|output| (output["nodeId"].as_str().unwrap(), output["contentType"].as_str().unwrap()))
+        .collect();
     kinds.sort_unstable();
     kinds
 }
@@ -118,7 +120,8 @@ async fn the_bundled_workflows_make_what_they_promise() {
     for id in ["sdxl_realism_v1", "icon_512", "sprite_transparent_bg"] {
         register_bundled(&test, id).await;
     }
-    let job = test.run("sdxl_realism_v1", json!({"prompt": "a lighthouse", "width": 512, "height": 384, "steps": 2})).await;
+    let job =
+        test.run("sdxl_realism_v1", json!({"prompt": "a lighthouse", "width": 512, "height": 384, "steps": 2})).await;
     succeeded(&job, 1);
     assert_eq!((&job["outputs"][0]["width"], &job["outputs"][0]["height"]), (&json!(512), &json!(384)), "{job}");
 
@@ -130,7 +133,8 @@ async fn the_bundled_workflows_make_what_they_promise() {
         assert_eq!((picture.width(), picture.height()), (side, side), "{job}");
     }
 
-    let job = test.run("sprite_transparent_bg", json!({"prompt": "a knight", "width": 256, "height": 256, "steps": 2})).await;
+    let job =
+        test.run("sprite_transparent_bg", json!({"prompt": "a knight", "width": 256, "height": 256, "steps": 2})).await;
     succeeded(&job, 1);
     let picture = image::load_from_memory(&bytes_of(&test, &job["outputs"][0]).await).unwrap().to_rgba8();
     let transparent = picture.pixels().filter(|pixel| pixel.0[3] == 0).count();

@@ -31,7 +31,7 @@ async fn run_through(profile: Profile) {
     assert_eq!(test.wait_ended(&running).await["status"], "canceled", "{profile}");
     idle(&test).await;
 
-    let slow = submit_limited(&test, endless(), 300).await;
+    let slow = submit_limited(&test, endless(), 1_000).await;
     failed(&test.wait_ended(&slow).await, "COMFYUI_TIMEOUT", 1);
     idle(&test).await;
     succeeded(&test.run("tiny", json!({"color": 7})).await, 1);

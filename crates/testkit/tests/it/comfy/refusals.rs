@@ -18,7 +18,8 @@ async fn a_prompt_that_would_run_in_part_fails_with_each_fault_and_the_queued_pa
     halves["workflow"]["7"] = json!({"class_type": "ImageScale", "inputs": {
         "image": ["5", 0], "upscale_method": "{{method}}", "width": 8, "height": 8, "crop": "disabled"
     }});
-    halves["workflow"]["8"] = json!({"class_type": "SaveImage", "inputs": {"images": ["7", 0], "filename_prefix": "x"}});
+    halves["workflow"]["8"] =
+        json!({"class_type": "SaveImage", "inputs": {"images": ["7", 0], "filename_prefix": "x"}});
     halves["inputSchema"]["properties"]["method"] = json!({"type": "string"});
     test.register("halves", halves).await;
 

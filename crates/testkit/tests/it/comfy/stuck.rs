@@ -13,7 +13,11 @@ async fn wait_stuck(test: &TestGateway) -> Value {
     .await;
     let ready = test.get("/health/ready").await;
     assert_eq!((ready.status, ready.code().as_str()), (503, "COMFYUI_UNREACHABLE"), "{}", ready.json());
-    assert!(ready.json()["detail"].as_str().is_some_and(|detail| detail.contains("restart ComfyUI")), "{}", ready.json());
+    assert!(
+        ready.json()["detail"].as_str().is_some_and(|detail| detail.contains("restart ComfyUI")),
+        "{}",
+        ready.json()
+    );
     health
 }
 
@@ -59,7 +63,7 @@ async fn a_comfyui_whose_queue_stands_still_is_told_and_its_jobs_run_after_its_r
 async fn a_run_that_ignores_its_interrupt_is_told_and_the_jobs_behind_it_run_after_the_restart() {
     let test = gateway(TestBuilder::default()).await;
     test.sim.update(|switches| switches.interrupt_delay_ms = 3_600_000);
-    let stubborn = submit_limited(&test, endless(), 300).await;
+    let stubborn = submit_limited(&test, endless(), 1_000).await;
     let behind = test.submit("tiny", json!({"color": 1})).await;
     pending(&test, 1).await;
     failed(&test.wait_ended(&stubborn).await, "COMFYUI_TIMEOUT", 1);
@@ -85,7 +89,7 @@ async fn a_job_whose_run_ignores_the_wish_to_cancel_is_canceled_nonetheless() {
 async fn a_run_that_ends_late_frees_the_server_without_a_restart() {
     let test = gateway(TestBuilder::default()).await;
     test.sim.update(|switches| switches.interrupt_delay_ms = 13_000);
-    let late = submit_limited(&test, endless(), 200).await;
+    let late = submit_limited(&test, endless(), 1_000).await;
     failed(&test.wait_ended(&late).await, "COMFYUI_TIMEOUT", 1);
     let next = test.submit("tiny", json!({"color": 1})).await;
     succeeded(&test.wait_ended(&next).await, 1);

@@ -1,6 +1,5 @@
 //! What the tests with a misbehaving ComfyUI share.
 
-use comfyui_sim::Simulator;
 use gateway_testkit::{TestBuilder, TestGateway, tiny_workflow, until};
 use serde_json::{Value, json};
 
@@ -54,15 +53,15 @@ pub(super) async fn started(test: &TestGateway, count: u64) {
 }
 
 /// What `GET path` of the simulator gives.
-pub(super) async fn sim_json(test: &TestGateway, sim: &Simulator, path: &str) -> Value {
-    let response = test.client().get(format!("{}{path}", sim.url())).send().await.expect("the simulator answers");
+pub(super) async fn sim_json(test: &TestGateway, path: &str) -> Value {
+    let response = test.client().get(format!("{}{path}", test.sim.url())).send().await.expect("the simulator answers");
     assert_eq!(response.status(), 200, "GET {path}");
     response.json().await.expect("JSON")
 }
 
 /// Ids of the prompts that run and that wait in the simulator.
 pub(super) async fn queue(test: &TestGateway) -> (Vec<String>, Vec<String>) {
-    let queue = sim_json(test, &test.sim, "/queue").await;
+    let queue = sim_json(test, "/queue").await;
     let ids = |key: &str| {
         let items = queue[key].as_array().expect("a list").iter();
         items.map(|item| item[1].as_str().expect("an id").to_owned()).collect()
@@ -144,7 +143,7 @@ pub(super) async fn strangers_prompt(test: &TestGateway, steps: u64) -> String {
 /// How the simulator's history says that a prompt ended, once it has.
 pub(super) async fn strangers_end(test: &TestGateway, prompt_id: &str) -> String {
     until("the stranger's prompt ends", || async {
-        let history = sim_json(test, &test.sim, &format!("/history/{prompt_id}")).await;
+        let history = sim_json(test, &format!("/history/{prompt_id}")).await;
         history[prompt_id]["status"]["status_str"].as_str().map(str::to_owned)
     })
     .await

@@ -10,7 +10,8 @@ use super::support::*;
 #[tokio::test]
 async fn a_file_that_never_arrives_whole_is_fetched_again_and_then_fails_the_job() {
     let mut faults = JoinSet::new();
-    for fault in [ViewFault::Truncate, ViewFault::WrongLength, ViewFault::Html, ViewFault::Empty, ViewFault::Status502] {
+    for fault in [ViewFault::Truncate, ViewFault::WrongLength, ViewFault::Html, ViewFault::Empty, ViewFault::Status502]
+    {
         faults.spawn(async move {
             let test = gateway(TestBuilder::default().settings(|settings| settings.queue.max_attempts = 2)).await;
             test.sim.update(|switches| switches.view_fault = fault);
@@ -51,20 +52,23 @@ async fn a_file_that_arrives_broken_once_costs_no_attempt() {
 #[tokio::test]
 async fn names_of_files_are_data_and_nothing_more() {
     let test = gateway(TestBuilder::default()).await;
-    for names in [
+    let kinds = [
         HostileFilenames::Traversal,
         HostileFilenames::Absolute,
         HostileFilenames::Nul,
         HostileFilenames::Long,
         HostileFilenames::Rtl,
-    ] {
+        HostileFilenames::Duplicate,
+        HostileFilenames::Duplicate,
+    ];
+    for (color, names) in (1_u8..).zip(kinds) {
         test.sim.update(|switches| switches.hostile_filenames = names);
-        let job = test.run("tiny", json!({"color": 255})).await;
+        let job = test.run("tiny", json!({"color": color})).await;
         succeeded(&job, 1);
         let file = job["outputs"][0]["file"].as_str().unwrap();
         assert!(file.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')), "{names:?}: {file}");
         let picture = test.get(job["outputs"][0]["url"].as_str().unwrap()).await.expect(200);
-        assert_eq!(image::load_from_memory(&picture.bytes).unwrap().to_rgb8().get_pixel(1, 1).0, [0, 0, 255]);
+        assert_eq!(image::load_from_memory(&picture.bytes).unwrap().to_rgb8().get_pixel(1, 1).0, [0, 0, color]);
         assert!(!job.to_string().contains("passwd"), "{names:?}: {job}");
     }
     let mut found: Vec<_> = std::fs::read_dir(test.folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
