@@ -5,6 +5,7 @@ mod demo;
 mod health;
 mod help;
 mod init;
+mod kill;
 mod run;
 mod submit;
 mod support;

@@ -33,7 +33,7 @@ pub(super) fn run(job: &Job) -> Result<Made, NodeError> {
             };
             Ok(shown([("text", json!([text]))]))
         }
-        "SaveWEBM" => save_other(job, "webm", "images", b"\x1A\x45\xDF\xA3\x9F\x42\x86\x81\x01\x42\x82\x84webm"),
+        "SaveWEBM" => save_other(job, "webm", "images", &WEBM),
         "SaveVideo" => save_other(job, "mp4", "images", b"\0\0\0\x18ftypisom\0\0\0\0isomiso2\0\0\0\x08mdat"),
         "SaveAudioMP3" => save_other(job, "mp3", "audio", b"ID3\x04\0\0\0\0\0\0"),
         "SaveGLB" => save_other(job, "glb", "3d", b"glTF\x02\0\0\0\x28\0\0\0\x14\0\0\0JSON{\"asset\":{}}    "),
@@ -208,3 +208,12 @@ fn extras(job: &Job) -> PngExtras {
 fn text_chunk((key, value): (&String, &Value)) -> (String, String) {
     (key.clone(), pyjson::to_string(value))
 }
+
+/// An EBML header that says WebM, and room after it: what tells contents by their first bytes wants some.
+static WEBM: [u8; 512] = {
+    let head = b"\x1A\x45\xDF\xA3\x9F\x42\x86\x81\x01\x42\x82\x84webm";
+    let mut bytes = [0; 512];
+    let (start, _) = bytes.split_at_mut(head.len());
+    start.copy_from_slice(head);
+    bytes
+};

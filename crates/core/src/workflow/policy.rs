@@ -91,6 +91,9 @@ pub(super) fn value_fault(class: &str, input: &str, text: &str) -> Option<String
         if let Some(fault) = path_fault(text) {
             return Some(fault.to_owned());
         }
+        if text.contains('/') {
+            return Some("must not name a folder".to_owned());
+        }
         if text.chars().count() > MAX_FILE_NAME {
             return Some(format!("must have at most {MAX_FILE_NAME} characters"));
         }

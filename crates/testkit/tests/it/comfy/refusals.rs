@@ -54,18 +54,21 @@ async fn a_refused_prompt_fails_at_once_with_its_reason_for_each_node_and_input(
     succeeded(&test.run("sampler", json!({})).await, 1);
 }
 
+async fn refuse_all_with(status: u16, wanted: &str) {
+    let test = gateway(TestBuilder::default()).await;
+    test.sim.update(|switches| switches.refuse_prompt_status = Some(status));
+    let job = test.run("tiny", json!({"color": 1})).await;
+    failed(&job, "COMFYUI_UNREACHABLE", 3);
+    assert!(message(&job).contains(wanted), "{status}: {job}");
+    assert_eq!(test.sim.stats().prompts_accepted, 0);
+    test.sim.update(|switches| switches.refuse_prompt_status = None);
+    succeeded(&test.run("tiny", json!({"color": 1})).await, 1);
+}
+
 #[tokio::test]
 async fn a_prompt_that_fails_inside_comfyui_or_in_front_of_it_is_retried_and_then_fails() {
-    for (status, wanted) in [(500, "500"), (400, "did not get through"), (404, "did not get through")] {
-        let test = gateway(TestBuilder::default()).await;
-        test.sim.update(|switches| switches.refuse_prompt_status = Some(status));
-        let job = test.run("tiny", json!({"color": 1})).await;
-        failed(&job, "COMFYUI_UNREACHABLE", 3);
-        assert!(message(&job).contains(wanted), "{status}: {job}");
-        assert_eq!(test.sim.stats().prompts_accepted, 0);
-        test.sim.update(|switches| switches.refuse_prompt_status = None);
-        succeeded(&test.run("tiny", json!({"color": 1})).await, 1);
-    }
+    let foreign = "did not get through";
+    tokio::join!(refuse_all_with(500, "500"), refuse_all_with(400, foreign), refuse_all_with(404, foreign));
 }
 
 #[tokio::test]

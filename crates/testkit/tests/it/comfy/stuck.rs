@@ -5,6 +5,17 @@ use serde_json::{Value, json};
 
 use super::support::*;
 
+/// At once, as each of them mostly waits.
+#[tokio::test]
+async fn a_comfyui_that_answers_and_runs_nothing_is_noticed_and_no_job_is_lost_to_it() {
+    tokio::join!(
+        a_comfyui_whose_queue_stands_still_is_told_and_its_jobs_run_after_its_restart(),
+        a_run_that_ignores_its_interrupt_is_told_and_the_jobs_behind_it_run_after_the_restart(),
+        a_job_whose_run_ignores_the_wish_to_cancel_is_canceled_nonetheless(),
+        a_run_that_ends_late_frees_the_server_without_a_restart(),
+    );
+}
+
 async fn wait_stuck(test: &TestGateway) -> Value {
     let health = until("/health says that ComfyUI is stuck", || async {
         let health = test.get("/health").await.json();
@@ -31,7 +42,6 @@ async fn restart(test: &TestGateway) {
     test.sim.restart().await.expect("the port is free");
 }
 
-#[tokio::test]
 async fn a_comfyui_whose_queue_stands_still_is_told_and_its_jobs_run_after_its_restart() {
     let test = gateway(TestBuilder::default()).await;
     test.sim.update(|switches| switches.zombie = true);
@@ -59,7 +69,6 @@ async fn a_comfyui_whose_queue_stands_still_is_told_and_its_jobs_run_after_its_r
     each_ran_once(&test, 4);
 }
 
-#[tokio::test]
 async fn a_run_that_ignores_its_interrupt_is_told_and_the_jobs_behind_it_run_after_the_restart() {
     let test = gateway(TestBuilder::default()).await;
     test.sim.update(|switches| switches.interrupt_delay_ms = 3_600_000);
@@ -74,7 +83,6 @@ async fn a_run_that_ignores_its_interrupt_is_told_and_the_jobs_behind_it_run_aft
     succeeded(&test.wait_ended(&behind).await, 1);
 }
 
-#[tokio::test]
 async fn a_job_whose_run_ignores_the_wish_to_cancel_is_canceled_nonetheless() {
     let test = gateway(TestBuilder::default()).await;
     test.sim.update(|switches| switches.interrupt_delay_ms = 3_600_000);
@@ -85,7 +93,6 @@ async fn a_job_whose_run_ignores_the_wish_to_cancel_is_canceled_nonetheless() {
     wait_stuck(&test).await;
 }
 
-#[tokio::test]
 async fn a_run_that_ends_late_frees_the_server_without_a_restart() {
     let test = gateway(TestBuilder::default()).await;
     test.sim.update(|switches| switches.interrupt_delay_ms = 13_000);
