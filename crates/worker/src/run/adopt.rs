@@ -46,7 +46,7 @@ impl Run {
                 }
                 Ok(Found::Ended(finished)) => {
                     self.log(LogLevel::Info, "adopted", "ComfyUI has the result of an earlier worker; it is collected");
-                    return Ok(Some(Ended::Finished(*finished)));
+                    return Ok(Some(Ended::Finished(finished)));
                 }
                 Ok(Found::Nothing) => {}
                 Err(error) => {

@@ -75,7 +75,7 @@ impl Run {
     /// A prompt that left ComfyUI in another way.
     pub(super) async fn conclude(mut self, ended: Ended) {
         match ended {
-            Ended::Finished(finished) => Box::pin(self.finish(finished)).await,
+            Ended::Finished(finished) => Box::pin(self.finish(*finished)).await,
             Ended::Unreadable(error) => self.end_in_failure(failure::unreadable(&error)).await,
             Ended::Lost => {
                 self.log(LogLevel::Warn, "lost", "ComfyUI no longer knows the prompt");

@@ -37,6 +37,8 @@ pub(super) struct Following {
     unreadable_since: Option<Instant>,
     gone_since: Option<Instant>,
     published: Instant,
+    /// Whether something has happened since.
+    unpublished: bool,
     pictures: Vec<(String, Bytes)>,
     /// Until when more pictures may come; `None` where none are due.
     pictures_due: Pictures,
@@ -63,12 +65,12 @@ pub(super) const fn is_unreadable(error: &CallError) -> bool {
 
 impl Following {
     fn finished(&mut self, entry: HistoryEntry) -> Ended {
-        Ended::Finished(Finished {
+        Ended::Finished(Box::new(Finished {
             entry,
             pictures: std::mem::take(&mut self.pictures),
             blocked: self.blocked.take(),
             stopped: self.stop.as_ref().map(|stop| stop.reason),
-        })
+        }))
     }
 
     /// The history was faster than the socket: whether to wait for the pictures that come there.
@@ -90,6 +92,7 @@ impl Run {
             unreadable_since: None,
             gone_since: None,
             published: Instant::now(),
+            unpublished: false,
             pictures: Vec::new(),
             pictures_due: if picture_nodes(graph).is_empty() { Pictures::None } else { Pictures::Due(None) },
             blocked: None,
@@ -157,16 +160,18 @@ impl Run {
             Event::Preview { node_id: Some(node), bytes, .. } => following.pictures.push((node, bytes)),
             _ => {}
         }
+        following.unpublished = true;
         self.publish(following);
         None
     }
 
+    /// Tells whoever watches how far it is: at most so often, and never not at all of what came last.
     fn publish(&mut self, following: &mut Following) {
         let now = Instant::now();
-        if now.duration_since(following.published) < PROGRESS_GAP {
+        if !following.unpublished || now.duration_since(following.published) < PROGRESS_GAP {
             return;
         }
-        following.published = now;
+        (following.published, following.unpublished) = (now, false);
         let since = following.running_since.unwrap_or(self.began);
         let elapsed = i64::try_from(now.duration_since(since).as_millis()).unwrap_or(i64::MAX);
         let progress = following.tracker.snapshot(elapsed);
@@ -223,6 +228,7 @@ impl Run {
             return (since.elapsed() >= GONE_AFTER).then_some(Ended::Unreachable);
         }
         following.gone_since = None;
+        self.publish(following);
         if signal.cancel && following.stop.is_none() {
             self.log(LogLevel::Info, "cancel", "ComfyUI is asked to stop the run");
             following.stop = Some(Stop::new(Reason::Cancel));

@@ -44,7 +44,7 @@ pub(crate) struct Run {
 /// How a prompt left ComfyUI, or why it is followed no more.
 pub(crate) enum Ended {
     /// It has a history entry.
-    Finished(Finished),
+    Finished(Box<Finished>),
     /// It has ended, and its history entry can't be read.
     Unreadable(Box<CallError>),
     /// It is neither queued nor in the history.
@@ -127,7 +127,7 @@ impl Run {
             Err(setback) => return self.set_back(setback).await,
         };
         match ended {
-            Ended::Finished(finished) => self.finish(finished).await,
+            Ended::Finished(finished) => self.finish(*finished).await,
             other => self.conclude(other).await,
         }
     }

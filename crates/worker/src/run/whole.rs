@@ -46,7 +46,7 @@ impl Whole {
     /// Whether nothing is missing, as far as the format tells.
     pub(super) const fn is_whole(&self) -> bool {
         match self {
-            Self::Png(png) => png.last && png.skip == 0,
+            Self::Png(png) => png.has_ended(),
             Self::Announced(missing) => *missing == 0,
             Self::Unknown => true,
         }
@@ -54,8 +54,12 @@ impl Whole {
 }
 
 impl Png {
+    const fn has_ended(&self) -> bool {
+        self.last && self.skip == 0
+    }
+
     fn take(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() && !(self.last && self.skip == 0) {
+        while !bytes.is_empty() && !self.has_ended() {
             if self.skip > 0 {
                 let passed = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
                 self.skip -= passed as u64;
