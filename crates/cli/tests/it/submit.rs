@@ -32,7 +32,8 @@ fn submit_waits_downloads_the_outputs_and_tells_in_json_what_became_of_the_job()
     let job = place.run(&arguments).expect(0).json();
     assert_eq!((&job["status"], &job["resolvedInputs"]["seed"]), (&"succeeded".into(), &7.into()), "{job}");
     let output = &job["outputs"][0];
-    let saved = format!("json/{}-{}", &job["jobId"].as_str().unwrap()[..8], output["file"].as_str().unwrap());
+    let id: String = job["jobId"].as_str().unwrap().chars().take(8).collect();
+    let saved = format!("json/{id}-{}", output["file"].as_str().unwrap());
     let bytes = std::fs::read(place.path(&saved)).unwrap();
     assert_eq!(output["size"].as_u64(), Some(bytes.len() as u64), "{job}");
 }
