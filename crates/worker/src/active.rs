@@ -1,6 +1,6 @@
 //! The jobs that this worker holds: their claims, and how each learns of a wish to cancel or of a lost claim.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use gateway_core::JobId;
 use gateway_db::{Lease, Renewal};
 use tokio::sync::watch;
+
+/// Wishes to cancel that are remembered for jobs that this worker is about to hold.
+const REMEMBERED_CANCELS: usize = 256;
 
 /// What a running job must know.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,6 +35,8 @@ struct Active {
 pub(crate) struct ActiveJobs {
     jobs: Arc<Mutex<HashMap<JobId, Active>>>,
     tokens: Arc<AtomicU64>,
+    /// Jobs that were not held when they were canceled: one may be between its claim and its entry here.
+    early_cancels: Arc<Mutex<VecDeque<JobId>>>,
 }
 
 /// Keeps a job among the active ones until it is dropped.
@@ -50,6 +55,9 @@ impl ActiveJobs {
         if let Some(earlier) = earlier {
             earlier.signal.send_modify(|signal| signal.lost = true);
         }
+        if self.early_cancels().contains(&lease.job) {
+            self.cancel(lease.job);
+        }
         (ActiveGuard { jobs: self.clone(), job: lease.job, token }, receiver)
     }
 
@@ -61,6 +69,13 @@ impl ActiveJobs {
     }
 
     pub(crate) fn cancel(&self, job: JobId) {
+        // Remembered first: a job that is added meanwhile finds it.
+        let mut early = self.early_cancels();
+        early.push_back(job);
+        if early.len() > REMEMBERED_CANCELS {
+            early.pop_front();
+        }
+        drop(early);
         if let Some(active) = self.lock().get(&job) {
             active.signal.send_modify(|signal| signal.cancel = true);
         }
@@ -95,6 +110,10 @@ impl ActiveJobs {
         }
     }
 
+    fn early_cancels(&self) -> MutexGuard<'_, VecDeque<JobId>> {
+        self.early_cancels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Active>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,6 +146,14 @@ mod tests {
         assert_eq!(*signal.borrow(), Signal { cancel: true, lost: false });
         jobs.renewed(&[Renewal { lease: lease(1), held: false, cancel_requested: false }]);
         assert_eq!(*signal.borrow(), Signal { cancel: true, lost: true });
+    }
+
+    #[test]
+    fn a_wish_to_cancel_that_comes_between_claim_and_entry_is_not_missed() {
+        let jobs = ActiveJobs::default();
+        jobs.cancel(lease(1).job);
+        let (_guard, signal) = jobs.add(lease(1));
+        assert!(signal.borrow().cancel);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What everything in a worker shares.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use gateway_broker::{Broker, Entry};
 use gateway_config::{ComfySettings, QueueSettings, WorkerSettings};
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::active::ActiveJobs;
+use crate::backend::Backend;
 use crate::failure;
 
 /// Jobs whose outputs are fetched at the same time, beside those that run.
@@ -46,6 +47,8 @@ pub(crate) struct Context {
     pub(crate) draining: CancellationToken,
     /// Running jobs are handed back.
     pub(crate) hand_back: CancellationToken,
+    /// The ComfyUI servers of this worker.
+    pub(crate) fleet: OnceLock<Vec<Arc<Backend>>>,
     /// Jobs under way.
     pub(crate) jobs: TaskTracker,
     workflows: Cache<(String, i32), Arc<Workflow>>,
@@ -61,9 +64,15 @@ impl Context {
             collecting: Semaphore::new(COLLECTING),
             draining: CancellationToken::new(),
             hand_back: CancellationToken::new(),
+            fleet: OnceLock::new(),
             jobs: TaskTracker::new(),
             workflows: Cache::new(1_000),
         }
+    }
+
+    /// The server at `url`, where it is one of this worker's.
+    pub(crate) fn backend(&self, url: &str) -> Option<Arc<Backend>> {
+        self.fleet.get()?.iter().find(|backend| backend.url() == url).cloned()
     }
 
     /// The workflow of `job`, in the version that it began with.

@@ -58,6 +58,7 @@ impl Worker {
         let renewer = Renewer::start(context.parts.database.clone(), context.active.clone(), lease)
             .map_err(StartError::Renewer)?;
         let mut tasks = JoinSet::new();
+        context.fleet.get_or_init(|| backends.clone());
         for one in &backends {
             backend::spawn(&mut tasks, &context, one);
         }

@@ -115,6 +115,11 @@ pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>, entry: Ent
         Ok(Err(error)) => return finish::without_workflow(&context, &job, *error).await,
         Err(error) => return finish::database_failed(&context, &job, &error).await,
     };
+    // A prompt that may live is looked for where it was sent, whichever server has room now.
+    let backend = match job.backend.as_deref().filter(|_| look_first).and_then(|url| context.backend(url)) {
+        Some(earlier) => earlier,
+        None => backend,
+    };
     let run =
         Run { context, backend, job, workflow, signal, logs: Vec::new(), began: Instant::now(), slot: Some(slot) };
     run.go(look_first).await;
