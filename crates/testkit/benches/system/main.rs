@@ -6,6 +6,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::print_stdout,
     clippy::panic,
     reason = "a benchmark that can't measure must stop with its reason, and its figures go to standard output"
