@@ -60,7 +60,8 @@ fn main() -> Result<()> {
 fn test(args: &[String]) -> Result<()> {
     let mut command = vec!["test", "--workspace"];
     command.extend(args.iter().map(String::as_str));
-    cargo(&command, &[])
+    // Most of them wait for something most of the time.
+    cargo(&command, &[("RUST_TEST_THREADS", "8")])
 }
 
 fn ci() -> Result<()> {
