@@ -139,9 +139,11 @@ fn log(response: &ServiceResponse<BoxBody>, id: &str, started: Instant) {
     let request = response.request();
     let (method, path, status) = (request.method(), request.path(), response.status().as_u16());
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    if status >= 500 {
+    // A probe that asks whether it is ready is told no, often and for good reason; the reason is logged where it arises.
+    let probe = path.ends_with("/health/ready");
+    if status >= 500 && !probe {
         tracing::warn!(correlation_id = id, %method, path, status, micros, "request failed");
-    } else if method == Method::GET || method == Method::HEAD {
+    } else if probe || method == Method::GET || method == Method::HEAD {
         tracing::debug!(correlation_id = id, %method, path, status, micros, "request");
     } else {
         tracing::info!(correlation_id = id, %method, path, status, micros, "request");

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
+use tokio::sync::watch;
 
 use crate::correlate::correlate;
 use crate::routes;
@@ -19,11 +21,15 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 pub struct Server {
     server: actix_web::dev::Server,
     address: SocketAddr,
+    stopping: Arc<watch::Sender<bool>>,
 }
 
 /// Stops a running server.
 #[derive(Clone)]
-pub struct ServerHandle(actix_web::dev::ServerHandle);
+pub struct ServerHandle {
+    handle: actix_web::dev::ServerHandle,
+    stopping: Arc<watch::Sender<bool>>,
+}
 
 impl Server {
     /// Binds the configured address. `grace` is how long answers under way may take once a stop was asked for.
@@ -32,6 +38,7 @@ impl Server {
     /// Whatever keeps it from binding.
     pub fn bind(state: ApiState, grace: Duration) -> io::Result<Self> {
         let http = state.parts.http.clone();
+        let stopping = Arc::clone(&state.stopping);
         let server = HttpServer::new(move || {
             App::new().app_data(web::Data::new(state.clone())).wrap(from_fn(correlate)).configure(routes::configure)
         })
@@ -43,7 +50,7 @@ impl Server {
         .disable_signals()
         .bind((http.host.as_str(), http.port))?;
         let address = server.addrs().first().copied().ok_or_else(|| io::Error::other("no address was bound"))?;
-        Ok(Self { server: server.run(), address })
+        Ok(Self { server: server.run(), address, stopping })
     }
 
     /// The address that is bound.
@@ -53,7 +60,7 @@ impl Server {
 
     /// A handle to stop it with.
     pub fn handle(&self) -> ServerHandle {
-        ServerHandle(self.server.handle())
+        ServerHandle { handle: self.server.handle(), stopping: Arc::clone(&self.stopping) }
     }
 
     /// Serves until it is stopped.
@@ -68,6 +75,7 @@ impl Server {
 impl ServerHandle {
     /// Stops accepting, lets answers under way end, returns.
     pub async fn stop(&self) {
-        self.0.stop(true).await;
+        self.stopping.send_replace(true);
+        self.handle.stop(true).await;
     }
 }

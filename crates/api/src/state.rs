@@ -11,7 +11,7 @@ use gateway_core::{Caller, CursorKey, JobId, JobIdSequence, Owner, Role};
 use gateway_db::{Database, DbError, WorkflowRecord};
 use gateway_storage::Storage;
 use moka::sync::Cache;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::error::ApiError;
 
@@ -70,6 +70,8 @@ pub struct ApiState {
     pub(crate) started: Instant,
     ids: Arc<Mutex<JobIdSequence>>,
     dispatched: mpsc::UnboundedSender<JobId>,
+    /// Turns true when the server stops: streams that would never end by themselves end then.
+    pub(crate) stopping: Arc<watch::Sender<bool>>,
     workflows: Cache<String, Arc<Ready>>,
     ended: Cache<JobId, EndedJob>,
 }
@@ -88,6 +90,7 @@ impl ApiState {
             cursor_key,
             ids: Arc::default(),
             dispatched,
+            stopping: Arc::new(watch::channel(false).0),
             started: Instant::now(),
             workflows: Cache::builder().max_capacity(1_000).time_to_live(WORKFLOW_TTL).build(),
             ended: Cache::builder().max_capacity(ENDED_JOBS).time_to_live(ENDED_TTL).build(),

@@ -201,3 +201,10 @@ impl Cli {
         }
     }
 }
+
+/// The process can't even begin: says why.
+pub fn no_runtime(error: &std::io::Error) -> ExitCode {
+    let failure = Failure::failed(format!("no threads can be started: {error}"));
+    Output::new(false).fail(&failure);
+    failure.code()
+}

@@ -23,7 +23,7 @@ pub enum StorageError {
         limit: u64,
     },
     /// The engine failed.
-    #[error("storage failed to {action}: {source}")]
+    #[error("storage failed to {action}")]
     Io {
         /// What was being done.
         action: &'static str,

@@ -47,6 +47,9 @@ fn backend_view(backend: &BackendReport, environment: Environment) -> Value {
     if let Some(version) = &backend.version {
         view.insert("version".into(), json!(version));
     }
+    if !backend.devices.is_empty() {
+        view.insert("devices".into(), json!(backend.devices));
+    }
     if !backend.checkpoints.is_empty() {
         view.insert("models".into(), json!({"checkpoints": backend.checkpoints}));
     }

@@ -13,6 +13,7 @@ use gateway_core::event::JobEvent;
 use gateway_core::{JobId, Scope};
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 
 use crate::error::ApiError;
 use crate::jobs::{parse_id, view};
@@ -36,7 +37,8 @@ pub(crate) async fn watch_job(
     let scope = state.caller().scope();
     // Before the look, so that nothing falls between.
     let receiver = state.parts.broker.watch(id);
-    let mut watch = Watch { state: state.get_ref().clone(), id, scope, receiver, next_id: 0, over: false };
+    let stopping = state.stopping.subscribe();
+    let mut watch = Watch { state: state.get_ref().clone(), id, scope, receiver, stopping, next_id: 0, over: false };
     let first = watch.snapshot().await?;
     let events = stream::unfold((watch, Some(first)), |(mut watch, first)| async move {
         let bytes = match first {
@@ -57,6 +59,7 @@ struct Watch {
     id: JobId,
     scope: Scope,
     receiver: EventReceiver,
+    stopping: watch::Receiver<bool>,
     next_id: u64,
     over: bool,
 }
@@ -82,7 +85,13 @@ impl Watch {
         if self.over {
             return None;
         }
-        match tokio::time::timeout(HEARTBEAT, self.receiver.recv()).await {
+        let mut stopping = self.stopping.clone();
+        let heard = tokio::select! {
+            heard = tokio::time::timeout(HEARTBEAT, self.receiver.recv()) => heard,
+            // The client comes back, to whoever serves then.
+            _ = stopping.wait_for(|stopping| *stopping) => return None,
+        };
+        match heard {
             Ok(Ok(JobEvent::Progress(progress))) => {
                 Some(Bytes::from(self.event("progress", &json!(progress).to_string())))
             }

@@ -145,3 +145,13 @@ async fn a_watcher_that_comes_late_is_told_the_progress_so_far() {
     assert!(progress.data["node"].is_string(), "{}", progress.data);
     problem(&test.get("/jobs/01900000-0000-7000-8000-000000000000/events").await, ErrorCode::JobNotFound);
 }
+
+#[tokio::test]
+async fn a_stop_ends_the_streams_of_jobs_that_go_on() {
+    let mut test = TestGateway::start().await;
+    let id = run_for_ever(&test, 1).await;
+    let mut events = Events::open(&test, &id, None).await;
+    assert_eq!(events.next().await.unwrap().name, "status");
+    let (rest, ()) = tokio::join!(events.rest(), test.stop_gateway());
+    assert!(rest.iter().all(|event| event.name != "end"), "the job has not ended");
+}
