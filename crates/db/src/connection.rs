@@ -90,6 +90,15 @@ impl Database {
         self.writer.write(operation).await
     }
 
+    /// The same for an operation that changes the database by one statement at most, and nothing after it.
+    pub(crate) async fn write_one<T, F>(&self, operation: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut SqliteConnection) -> Result<T, DbError> + Send + 'static,
+    {
+        self.writer.write_one(operation).await
+    }
+
     pub(crate) fn write_blocking<T, F>(&self, operation: F) -> Result<T, DbError>
     where
         T: Send + 'static,

@@ -40,21 +40,39 @@ impl Writer {
         F: FnOnce(&mut SqliteConnection) -> Result<T, DbError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        self.submit(operation, move |result| {
+        self.submit(operation, in_savepoint, move |result| {
             // A caller that has gone away does not need the answer.
             let _ = answer.send(result);
         })?;
         answered.await.unwrap_or_else(|_| Err(ended()))
     }
 
-    /// The same for a caller on a thread of its own.
+    /// The same without a savepoint, for an operation that changes the database by one statement at most and nothing
+    /// after it: SQLite undoes a statement that fails by itself.
+    pub(crate) async fn write_one<T, F>(&self, operation: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut SqliteConnection) -> Result<T, DbError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        self.submit(
+            operation,
+            |connection, operation| operation(connection),
+            move |result| {
+                let _ = answer.send(result);
+            },
+        )?;
+        answered.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    /// The same as [`Writer::write`] for a caller on a thread of its own.
     pub(crate) fn write_blocking<T, F>(&self, operation: F) -> Result<T, DbError>
     where
         T: Send + 'static,
         F: FnOnce(&mut SqliteConnection) -> Result<T, DbError> + Send + 'static,
     {
         let (answer, answered) = channel();
-        self.submit(operation, move |result| {
+        self.submit(operation, in_savepoint, move |result| {
             let _ = answer.send(result);
         })?;
         answered.recv().unwrap_or_else(|_| Err(ended()))
@@ -63,6 +81,7 @@ impl Writer {
     fn submit<T, F>(
         &self,
         operation: F,
+        run: impl FnOnce(&mut SqliteConnection, F) -> Result<T, DbError> + Send + 'static,
         answer: impl FnOnce(Result<T, DbError>) + Send + 'static,
     ) -> Result<(), DbError>
     where
@@ -70,16 +89,19 @@ impl Writer {
         F: FnOnce(&mut SqliteConnection) -> Result<T, DbError> + Send + 'static,
     {
         let boxed: Operation = Box::new(move |connection| {
-            let result = connection.transaction::<T, Failure, _>(|connection| operation(connection).map_err(Failure));
-            Box::new(move |commit: Result<(), DbError>| {
-                answer(match commit {
-                    Ok(()) => result.map_err(|failure| failure.0),
-                    Err(error) => Err(error),
-                });
-            })
+            let result = run(connection, operation);
+            Box::new(move |commit: Result<(), DbError>| answer(commit.and(result)))
         });
         self.operations.send(boxed).map_err(|_gone| ended())
     }
+}
+
+fn in_savepoint<T, F>(connection: &mut SqliteConnection, operation: F) -> Result<T, DbError>
+where
+    F: FnOnce(&mut SqliteConnection) -> Result<T, DbError>,
+{
+    let result = connection.transaction::<T, Failure, _>(|connection| operation(connection).map_err(Failure));
+    result.map_err(|failure| failure.0)
 }
 
 /// Lets diesel's transaction carry [`DbError`].

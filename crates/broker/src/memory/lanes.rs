@@ -9,6 +9,9 @@ use crate::{Depth, Entry};
 /// Places beyond this are not told: counting them would hold the queue up.
 const FARTHEST_POSITION: usize = 1_000;
 
+/// Entries at the end of a lane that are looked at before it is counted.
+const LATELY: usize = 128;
+
 type Key = (Timestamp, JobId);
 
 /// Strict lanes, each first in, first out, softened by ageing; and what waits for its time.
@@ -103,16 +106,12 @@ impl Lanes {
     }
 }
 
-/// How many of `entries` are `ahead`, which holds for those of a lane's beginning and for none behind them. The two
-/// usual cases, all or none but the last, need no counting; `None` where counting would take long.
+/// How many of `entries` are `ahead`, which holds for those of a lane's beginning and for none behind them. Asked for
+/// what came lately, as the usual question is, it looks at a few from the end; `None` where counting would take long.
 fn count_ahead(entries: &BTreeMap<Key, Entry>, ahead: impl Fn(&Key) -> bool) -> Option<usize> {
-    let mut from_the_end = entries.keys().rev();
-    match (from_the_end.next(), from_the_end.next()) {
-        (None, _) => return Some(0),
-        (Some(last), _) if ahead(last) => return Some(entries.len()),
-        (Some(_), None) => return Some(0),
-        (Some(_), Some(last_but_one)) if ahead(last_but_one) => return Some(entries.len() - 1),
-        _ => {}
+    let lately = entries.keys().rev().take(LATELY).position(&ahead);
+    if let Some(behind) = lately {
+        return Some(entries.len() - behind);
     }
     let counted = entries.keys().take_while(|key| ahead(key)).take(FARTHEST_POSITION + 1).count();
     (counted <= FARTHEST_POSITION).then_some(counted)

@@ -15,7 +15,7 @@ impl Database {
     /// [`DbError`] where it was not accepted.
     pub async fn accept_job(&self, job: &NewJob) -> Result<(), DbError> {
         let row = JobRow::of_new(job);
-        self.write(move |connection| {
+        self.write_one(move |connection| {
             diesel::insert_into(jobs::table).values(&row).execute(connection)?;
             Ok(())
         })
@@ -29,7 +29,7 @@ impl Database {
     pub async fn mark_dispatched(&self, ids: &[JobId]) -> Result<(), DbError> {
         let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let now = self.now().as_millis();
-        self.write(move |connection| {
+        self.write_one(move |connection| {
             let waiting = jobs::table
                 .filter(jobs::id.eq_any(ids))
                 .filter(jobs::status.eq(JobStatus::Queued.as_str()))
