@@ -109,7 +109,7 @@ impl App {
             publisher.hub.publish(outbox, switches).await;
         }));
         life.tracker.spawn(life.token.clone().run_until_cancelled_owned(run::work(worker)));
-        let (address, profile) = (self.address(), self.config.profile);
+        let (address, profile) = (self.address(), life.profile);
         tracing::info!(%address, %profile, "simulated ComfyUI is listening");
         *lock(&self.current) = Some(Current { life, serving });
         Ok(())

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::clock;
+use crate::config::Profile;
 use crate::heap::{Heap, Item, NotComparable};
 use crate::history::{Finished, History};
 use crate::hub::{Hub, Kind, Outbox};
@@ -55,6 +56,8 @@ pub(crate) struct Free {
 /// One life of the process.
 pub(crate) struct Life {
     pub(crate) app: Arc<App>,
+    /// The release that this life behaves as.
+    pub(crate) profile: Profile,
     pub(crate) token: CancellationToken,
     pub(crate) tracker: TaskTracker,
     pub(crate) hub: Hub,
@@ -77,6 +80,7 @@ impl Life {
             random: Random::new(app.config.seed),
         };
         let life = Self {
+            profile: app.switches().profile.unwrap_or(app.config.profile),
             app,
             token: CancellationToken::new(),
             tracker: TaskTracker::new(),

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Profile;
+
 /// Which error a device out of memory raises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -195,6 +197,14 @@ pub struct Switches {
     pub http_fault: HttpFault,
     /// Progress of prompts that nobody here knows is broadcast.
     pub foreign_events: bool,
+    /// `GET /queue` answers 500.
+    pub queue_fault: bool,
+    /// So many of the next prompts find one of a stranger before them in the queue.
+    pub foreign_jobs: u32,
+    /// So many of the next prompts are taken out of the queue by a stranger who clears it.
+    pub foreign_clear: u32,
+    /// The release to behave as from the next start of the process on; `None`: the one it was started with.
+    pub profile: Option<Profile>,
     /// Events and binary frames of unknown types are broadcast.
     pub unknown_events: bool,
     /// A node class that fails.
@@ -248,6 +258,10 @@ impl Default for Switches {
             refuse_prompt_status: None,
             http_fault: HttpFault::default(),
             foreign_events: false,
+            queue_fault: false,
+            foreign_jobs: 0,
+            foreign_clear: 0,
+            profile: None,
             unknown_events: false,
             fail_node: None,
             evict_history: false,

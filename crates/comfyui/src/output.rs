@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-/// How deep lists within lists are searched; ComfyUI nests once at most.
-const MAX_LIST_DEPTH: usize = 4;
+/// How deep lists and objects are searched; ComfyUI's own nodes nest once at most.
+const MAX_DEPTH: usize = 4;
 const MODEL_FILES: [&str; 5] = [".glb", ".gltf", ".obj", ".fbx", ".usdz"];
 
 /// One of ComfyUI's three folders.
@@ -80,12 +80,12 @@ pub struct NodeOutput {
 pub(crate) fn items_of(output: &Map<String, Value>) -> Vec<(String, OutputItem)> {
     let mut found = Vec::new();
     for (key, value) in output {
-        collect(key, value, MAX_LIST_DEPTH, &mut |item| found.push((key.clone(), item)));
+        collect(key, value, MAX_DEPTH, &mut |item| found.push((key.clone(), item)));
     }
     found
 }
 
-fn collect(key: &str, value: &Value, depth: usize, found: &mut impl FnMut(OutputItem)) {
+fn collect(key: &str, value: &Value, depth: usize, found: &mut dyn FnMut(OutputItem)) {
     match value {
         Value::Array(items) if depth > 0 => {
             for item in items {
@@ -95,9 +95,18 @@ fn collect(key: &str, value: &Value, depth: usize, found: &mut impl FnMut(Output
         Value::Object(fields) => {
             if let Some(file) = file_of(fields) {
                 found(OutputItem::File(file));
+            } else if depth > 0 {
+                // Below an object a text is a setting or a note, not a product.
+                for item in fields.values().filter(|item| item.is_object() || item.is_array()) {
+                    collect(key, item, depth - 1, &mut |item| {
+                        if matches!(item, OutputItem::File(_)) {
+                            found(item);
+                        }
+                    });
+                }
             }
         }
-        Value::String(text) => found(text_item(key, text)),
+        Value::String(text) if !text.is_empty() => found(text_item(key, text)),
         _ => {}
     }
 }
@@ -155,6 +164,8 @@ mod tests {
             "animated": [true],
             "odd": {"filename": "c.bin", "type": "temp"},
             "nested": [[{"filename": "d.wav", "subfolder": "s\\t", "type": "input"}]],
+            "within": {"video": {"file": {"filename": "e.mp4"}, "note": "a text", "more": ["a text"]}},
+            "silent": ["", ""],
             "no_files": [{"filename": ""}, {"filename": 5}, {"name": "x"}],
         }));
         let expected = [
@@ -162,6 +173,7 @@ mod tests {
             ("images", file("b.png", "", FolderKind::Output)),
             ("odd", file("c.bin", "", FolderKind::Temp)),
             ("nested", file("d.wav", "s/t", FolderKind::Input)),
+            ("within", file("e.mp4", "", FolderKind::Output)),
         ];
         assert_eq!(found, expected.map(|(key, item)| (key.to_owned(), item)));
     }

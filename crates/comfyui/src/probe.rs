@@ -17,8 +17,9 @@ impl ComfyClient {
     /// [`CallError`] if the server does not answer as a ComfyUI does. Missing newer routes are no error.
     pub async fn probe(&self) -> Result<ServerInfo, CallError> {
         let stats = self.system_stats().await?;
-        let features = self.features().await?;
-        let jobs_api = self.has_jobs_api().await?;
+        // Optional: a proxy that keeps them back does not make the server useless.
+        let features = self.features().await.or_else(|error| absent(error, None))?;
+        let jobs_api = self.has_jobs_api().await.or_else(|error| absent(error, false))?;
         let version = stats.comfyui_version.as_deref().and_then(ComfyVersion::parse);
         let capabilities = Capabilities::decide(version, features.as_ref(), jobs_api);
         self.remember(capabilities);
@@ -43,5 +44,13 @@ impl ComfyClient {
                 _ => Err(error),
             },
         }
+    }
+}
+
+/// `otherwise`, where something answered in place of an optional route; the error, where nothing did.
+fn absent<T>(error: CallError, otherwise: T) -> Result<T, CallError> {
+    match error {
+        CallError::Status { .. } | CallError::Misconfigured { .. } | CallError::Malformed { .. } => Ok(otherwise),
+        error => Err(error),
     }
 }

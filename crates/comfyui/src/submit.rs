@@ -150,7 +150,9 @@ const FOREIGN_400: &str = "the request was refused in a way that is not ComfyUI'
 fn encode(prompt: &PreparedPrompt, options: &SubmitOptions, sent_id: &str) -> Result<Vec<u8>, SubmitError> {
     let mut extra_data = options.extra_data.clone();
     extra_data.shift_remove("client_id");
-    if extra_data.get("extra_pnginfo").is_some_and(Value::is_null) {
+    // Other than an object that holds a workflow, it breaks the server's list of jobs.
+    let sound = |info: &Value| info.is_object() && !info.get("workflow").is_some_and(Value::is_null);
+    if extra_data.get("extra_pnginfo").is_some_and(|info| !sound(info)) {
         extra_data.shift_remove("extra_pnginfo");
     }
     let body = Body {

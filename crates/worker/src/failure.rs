@@ -123,6 +123,15 @@ pub(crate) fn prompt_lost() -> JobError {
         .recommend("see why ComfyUI ended (often memory: look at its log and the kernel's)")
 }
 
+/// Pictures that exist nowhere but on the event socket were not all received.
+pub(crate) fn pictures_missed() -> JobError {
+    JobError::new(
+        ErrorCode::ComfyuiUnreachable,
+        "the event socket of ComfyUI was not there for the whole run, and SaveImageWebsocket sends its pictures over it alone",
+    )
+    .recommend("use SaveImage in the workflow: its files can be fetched however the socket fares")
+}
+
 /// Somebody else interrupted it.
 pub(crate) fn interrupted() -> JobError {
     JobError::new(ErrorCode::ComfyuiUnreachable, "the run was interrupted in ComfyUI by somebody else")

@@ -76,7 +76,7 @@ fn compile(source: WorkflowSource<'_>, catalog: Option<&NodeCatalog>) -> Result<
     let found = known.output_nodes();
     let named = alone(found)?;
     // To name a preview would ask for its temp files, which nobody did.
-    let lasting: Vec<String> = found.iter().filter(|id| !named.wants_temp(id)).cloned().collect();
+    let lasting: Vec<String> = found.iter().filter(|id| !named.is_preview(id)).cloned().collect();
     if lasting.is_empty() {
         return Err(vec![Fault::new("/outputs", ONLY_PREVIEWS)]);
     }
@@ -184,7 +184,7 @@ mod tests {
             assert_eq!(alone.input_schema()["properties"]["width"]["maximum"], 64);
             for id in stored {
                 assert!(alone.is_output(id), "{classes:?}");
-                assert!(!alone.wants_temp(id), "{classes:?}: nobody asked for the temp files of {id}");
+                assert!(!alone.is_preview(id), "{classes:?}: nobody asked for the temp files of {id}");
             }
         }
     }
@@ -204,7 +204,7 @@ mod tests {
         let error = registered(graph.clone(), json!([]), Some(&catalog())).unwrap_err();
         assert_eq!(error.faults.iter().map(|fault| fault.path.as_str()).collect::<Vec<_>>(), ["/outputs"]);
         let workflow = registered(graph, json!(["1"]), Some(&catalog())).unwrap();
-        assert!(works_alone(&workflow).wants_temp("1"));
+        assert!(works_alone(&workflow).is_declared("1"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Shared, reply};
 use crate::switches::Switches;
@@ -31,7 +31,8 @@ pub(super) async fn change_switches(State(life): State<Shared>, body: Bytes) -> 
     let changed = serde_json::from_slice::<Value>(&body).and_then(|patch| {
         life.app.change_switches(|switches| {
             let mut merged = serde_json::to_value(&*switches)?;
-            if let (Value::Object(merged), Value::Object(patch)) = (&mut merged, patch) {
+            let patch: Map<String, Value> = serde_json::from_value(patch)?;
+            if let Value::Object(merged) = &mut merged {
                 merged.extend(patch);
             }
             *switches = serde_json::from_value::<Switches>(merged)?;

@@ -41,7 +41,7 @@ async fn admit(life: &Shared, route: &str, request: Request, next: Next) -> Resp
             HttpFault::Timeout => return std::future::pending().await,
         }
     }
-    if is_foreign(config.profile, request.headers()) {
+    if is_foreign(life.profile, request.headers()) {
         return reply::empty(StatusCode::FORBIDDEN);
     }
     next.run(request).await

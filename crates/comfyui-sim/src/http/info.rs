@@ -18,7 +18,7 @@ pub(super) fn server_features(life: &Life) -> Value {
     #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^52")]
     let limit = if limit == DEFAULT_LIMIT { Value::from(limit) } else { Value::from(limit as f64) };
     let mut features = json!({"supports_preview_metadata": true, "max_upload_size": limit});
-    if life.app.config.profile >= Profile::V0_40
+    if life.profile >= Profile::V0_40
         && let Value::Object(features) = &mut features
     {
         features.insert("supports_model_type_tags".to_owned(), Value::from(true));
@@ -34,7 +34,7 @@ pub(super) async fn features(State(life): State<Shared>) -> Response {
 }
 
 pub(super) async fn system_stats(State(life): State<Shared>) -> Response {
-    let profile = life.app.config.profile;
+    let profile = life.profile;
     let newer = profile >= Profile::V0_26;
     let mut system = json!({
         "os": if newer { "linux" } else { "posix" }, "ram_total": 32 * GIB, "ram_free": 24 * GIB,

@@ -30,7 +30,7 @@ type Shared = Arc<Life>;
 
 /// All routes below the base path.
 pub(crate) fn router(life: &Arc<Life>) -> Router {
-    let profile = life.app.config.profile;
+    let profile = life.profile;
     let inner = Router::new()
         .merge(routes(profile))
         .nest("/api", routes(profile).merge(job_routes(profile)))

@@ -16,6 +16,7 @@ use crate::connection::Peer;
 use crate::heap::Item;
 use crate::life::Life;
 use crate::pyjson;
+use crate::switches::Switches;
 use crate::validate::{self, Rules, Verdict};
 
 /// Reads a whole body, up to the limit of the server.
@@ -47,13 +48,10 @@ pub(super) async fn submit(State(life): State<Shared>, ConnectInfo(peer): Connec
     if !queued {
         return response;
     }
-    let lost = switches.lose_prompt_reply > 0
-        && life.app.change_switches(|switches| {
-            let lost = switches.lose_prompt_reply > 0;
-            switches.lose_prompt_reply = switches.lose_prompt_reply.saturating_sub(1);
-            lost
-        });
-    if lost {
+    if take_turn(&life, switches.foreign_clear, |switches| &mut switches.foreign_clear) {
+        life.clear_queue();
+    }
+    if take_turn(&life, switches.lose_prompt_reply, |switches| &mut switches.lose_prompt_reply) {
         peer.cut();
         return std::future::pending().await;
     }
@@ -62,6 +60,29 @@ pub(super) async fn submit(State(life): State<Shared>, ConnectInfo(peer): Connec
         let _ = tokio::time::timeout(std::time::Duration::from_millis(250), begun).await;
     }
     response
+}
+
+/// Whether a switch that counts down had turns left.
+fn take_turn(life: &Life, left: u32, counter: impl Fn(&mut Switches) -> &mut u32) -> bool {
+    left > 0
+        && life.app.change_switches(|switches| {
+            let left = counter(switches);
+            let taken = *left > 0;
+            *left = left.saturating_sub(1);
+            taken
+        })
+}
+
+/// The same prompt, sent a moment earlier by somebody else.
+fn strangers(item: &Item) -> Item {
+    Item {
+        prompt_id: Uuid::new_v4().to_string(),
+        extra_data: Arc::new(Value::Object(Map::new())),
+        number: pyjson::float(item.number.as_f64().unwrap_or_default() - 0.5),
+        prompt: Arc::clone(&item.prompt),
+        outputs: item.outputs.clone(),
+        create_time: item.create_time,
+    }
 }
 
 /// The answer, and whether the prompt is in the queue.
@@ -78,11 +99,11 @@ fn accept(life: &Life, bytes: &[u8]) -> (Response, bool) {
     };
     let Some(number) = read_number(life, &body) else { return refused(reply::server_error()) };
     let Some(mut prompt) = body.remove("prompt") else { return refused(no_prompt()) };
-    let Some(prompt_id) = read_prompt_id(life.app.config.profile, body.get("prompt_id")) else {
+    let Some(prompt_id) = read_prompt_id(life.profile, body.get("prompt_id")) else {
         return refused(invalid_prompt_id());
     };
     let targets = body.get("partial_execution_targets").and_then(Value::as_array).map(Vec::as_slice);
-    let rules = Rules { definitions: &life.app.definitions, files: &life.app.files, profile: life.app.config.profile };
+    let rules = Rules { definitions: &life.app.definitions, files: &life.app.files, profile: life.profile };
     let mut random = life.with_queue(|queue| {
         queue.random.next();
         queue.random.clone()
@@ -110,6 +131,11 @@ fn accept(life: &Life, bytes: &[u8]) -> (Response, bool) {
                 outputs,
                 create_time: life.now(),
             };
+            if take_turn(life, life.switches().foreign_jobs, |switches| &mut switches.foreign_jobs)
+                && life.enqueue(Arc::new(strangers(&item))).is_err()
+            {
+                return (reply::server_error(), true);
+            }
             match life.enqueue(Arc::new(item)) {
                 Ok(()) => (reply::ok_json(&answer), true),
                 Err(_) => (reply::server_error(), true),
@@ -172,7 +198,7 @@ fn read_extra_data(life: &Life, given: Option<Value>, client_id: Option<Value>) 
     if let Some(client_id) = client_id {
         extra.as_object_mut()?.insert("client_id".to_owned(), client_id);
     }
-    if life.app.config.profile >= Profile::V0_3_70
+    if life.profile >= Profile::V0_3_70
         && let Value::Object(extra) = &mut extra
     {
         extra.insert("create_time".to_owned(), Value::from(life.now()));

@@ -31,7 +31,10 @@ pub(super) fn truthy(body: &Map<String, Value>, name: &str) -> bool {
 }
 
 pub(super) async fn show(State(life): State<Shared>) -> Response {
-    let hidden: &[&str] = if life.app.config.profile >= Profile::V0_3_70 { &SECRETS } else { &[] };
+    if life.switches().queue_fault {
+        return reply::server_error();
+    }
+    let hidden: &[&str] = if life.profile >= Profile::V0_3_70 { &SECRETS } else { &[] };
     reply::ok_json(&life.listing(hidden))
 }
 
@@ -54,12 +57,12 @@ pub(super) async fn interrupt(State(life): State<Shared>, body: Body) -> Respons
     };
     let body = match pyjson::parse(&bytes) {
         Ok(Value::Object(body)) => body,
-        Ok(_) if life.app.config.profile >= Profile::V0_3_64 => return reply::server_error(),
+        Ok(_) if life.profile >= Profile::V0_3_64 => return reply::server_error(),
         // Whatever cannot be read counts as an empty object.
         Ok(_) | Err(_) => Map::new(),
     };
     let wanted = body.get("prompt_id").filter(|id| !matches!(id, Value::Null)).map(pyjson::py_str);
-    let wanted = wanted.filter(|id| !id.is_empty() && life.app.config.profile >= Profile::V0_3_64);
+    let wanted = wanted.filter(|id| !id.is_empty() && life.profile >= Profile::V0_3_64);
     life.interrupt(wanted.as_deref());
     reply::ok_empty()
 }

@@ -78,7 +78,7 @@ async fn read(life: &Shared, socket: &Arc<Socket>, sid: &str, mut stream: SplitS
         // Text that is not JSON does not use up the only chance to negotiate.
         let Ok(message) = serde_json::from_str::<Value>(&text) else { continue };
         let flags = message.get("type").and_then(Value::as_str) == Some("feature_flags");
-        if is_first && flags && life.app.config.profile >= Profile::V0_3_64 {
+        if is_first && flags && life.profile >= Profile::V0_3_64 {
             negotiate(life, socket, sid, &message);
         }
         is_first = false;

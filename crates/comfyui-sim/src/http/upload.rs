@@ -85,7 +85,7 @@ fn free_name(life: &Life, mut key: FileKey, file: &Blob) -> (FileKey, bool) {
 fn stored(life: &Life, key: &FileKey, form: &Form, size: usize) -> Response {
     let subfolder = form.texts.get("subfolder").map_or("", String::as_str);
     let mut answer = json!({"name": key.name, "subfolder": subfolder, "type": key.folder.name()});
-    if life.app.config.profile >= Profile::V0_40
+    if life.profile >= Profile::V0_40
         && let Value::Object(answer) = &mut answer
     {
         let asset = json!({"id": uuid::Uuid::new_v4(), "name": key.name, "size": size, "tags": [key.folder.name()]});

@@ -45,12 +45,12 @@ pub(super) async fn serve(
     let mut response = match converted(&query, &stored).await {
         Form::Picture(Some((kind, bytes))) => whole(kind, bytes.into(), fault),
         Form::Picture(None) => return reply::server_error(),
-        Form::Raw => file(&stored, &headers, content_type(&key.name, life.app.config.profile), fault),
+        Form::Raw => file(&stored, &headers, content_type(&key.name, life.profile), fault),
     };
     if fault == ViewFault::WrongLength {
         cut_in_half(&mut response, &stored, peer);
     }
-    disposition(&mut response, &key.name, life.app.config.profile);
+    disposition(&mut response, &key.name, life.profile);
     response
 }
 

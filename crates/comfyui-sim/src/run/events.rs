@@ -139,8 +139,7 @@ impl Events {
         let (value, max) = step;
         self.set(node, Value::from(value), Value::from(max), false);
         self.progress_state();
-        let metadata =
-            self.life.app.config.profile >= Profile::V0_3_64 && self.life.hub.wants_metadata(self.client.as_deref());
+        let metadata = self.life.profile >= Profile::V0_3_64 && self.life.hub.wants_metadata(self.client.as_deref());
         if let (true, Some((format, picture))) = (metadata, &preview) {
             self.to_client_or_all(Kind::Preview, || Message::Binary(self.described_preview(node, *format, picture)));
         }
@@ -162,7 +161,7 @@ impl Events {
     }
 
     fn progress_state(&self) {
-        if self.life.app.config.profile < Profile::V0_3_64 {
+        if self.life.profile < Profile::V0_3_64 {
             return;
         }
         self.to_client_or_all(Kind::Progress, || {

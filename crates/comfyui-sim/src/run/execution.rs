@@ -83,7 +83,7 @@ impl<'a> Execution<'a> {
         let shop = Workshop {
             files: life.app.files.clone(),
             switches: life.switches(),
-            profile: life.app.config.profile,
+            profile: life.profile,
             prompt: item.prompt.clone(),
             extra: item.extra_data.clone(),
             seed: life.app.config.seed.wrapping_add(memory.runs),

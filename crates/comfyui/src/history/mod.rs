@@ -56,6 +56,23 @@ impl ComfyClient {
         Ok(answer.into_entry(prompt_id).map(HistoryEntry::from_raw))
     }
 
+    /// `GET /history` with `max_items`: among the latest `count` entries the one whose `extra_data` is `wanted`, with the
+    /// id of its prompt. For servers that name prompts themselves.
+    ///
+    /// # Errors
+    /// [`CallError`] as for every call.
+    pub async fn find_in_history(
+        &self,
+        count: u32,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Option<(String, HistoryEntry)>, CallError> {
+        let count = count.to_string();
+        let answer = self.transport().get(&["history"], &[("max_items", &count)]).await?;
+        let answer: HistoryAnswer = self.transport().read_json("GET /history", answer).await?;
+        let mut entries = answer.into_entries().map(|(id, raw)| (id, HistoryEntry::from_raw(raw)));
+        Ok(entries.find(|(_, entry)| wanted(&entry.extra_data)))
+    }
+
     /// `POST /history` with `delete`: forgets one entry. Files stay. Unknown ids are fine.
     ///
     /// # Errors

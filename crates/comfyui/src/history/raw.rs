@@ -5,7 +5,10 @@ use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::SeqAccessDeserializer},
+    de::{
+        IgnoredAny, MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
 };
 use serde_json::Value;
 
@@ -58,18 +61,75 @@ impl<'de> Visitor<'de> for MaybeTupleVisitor {
     }
 }
 
-/// The whole answer to `GET /history/{id}`.
+/// The value of a key that is none of an entry's own: an entry if it is an object, else nothing.
+struct MaybeEntry(Option<RawEntry>);
+
+impl<'de> Deserialize<'de> for MaybeEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MaybeEntryVisitor)
+    }
+}
+
+struct MaybeEntryVisitor;
+
+impl<'de> Visitor<'de> for MaybeEntryVisitor {
+    type Value = MaybeEntry;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a history entry")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<MaybeEntry, A::Error> {
+        RawEntry::deserialize(MapAccessDeserializer::new(map)).map(|entry| MaybeEntry(Some(entry)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<MaybeEntry, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(MaybeEntry(None))
+    }
+
+    fn visit_bool<E>(self, _value: bool) -> Result<MaybeEntry, E> {
+        Ok(MaybeEntry(None))
+    }
+
+    fn visit_i64<E>(self, _value: i64) -> Result<MaybeEntry, E> {
+        Ok(MaybeEntry(None))
+    }
+
+    fn visit_u64<E>(self, _value: u64) -> Result<MaybeEntry, E> {
+        Ok(MaybeEntry(None))
+    }
+
+    fn visit_f64<E>(self, _value: f64) -> Result<MaybeEntry, E> {
+        Ok(MaybeEntry(None))
+    }
+
+    fn visit_str<E>(self, _value: &str) -> Result<MaybeEntry, E> {
+        Ok(MaybeEntry(None))
+    }
+
+    fn visit_unit<E>(self) -> Result<MaybeEntry, E> {
+        Ok(MaybeEntry(None))
+    }
+}
+
+/// The whole answer to `GET /history` or `GET /history/{id}`.
 #[derive(Default)]
 pub(super) struct HistoryAnswer {
-    entries: Vec<(String, Option<RawEntry>)>,
+    entries: Vec<(String, RawEntry)>,
     bare: Option<RawEntry>,
 }
 
 impl HistoryAnswer {
     /// The entry of that prompt, whichever form the answer has.
     pub(super) fn into_entry(self, prompt_id: &str) -> Option<RawEntry> {
-        let keyed = self.entries.into_iter().find(|(id, _)| id == prompt_id).and_then(|(_, entry)| entry);
+        let keyed = self.entries.into_iter().find(|(id, _)| id == prompt_id).map(|(_, entry)| entry);
         keyed.or(self.bare)
+    }
+
+    /// All entries with the ids of their prompts.
+    pub(super) fn into_entries(self) -> impl Iterator<Item = (String, RawEntry)> {
+        self.entries.into_iter()
     }
 }
 
@@ -96,7 +156,11 @@ impl<'de> Visitor<'de> for AnswerVisitor {
                 "outputs" => answer.bare.get_or_insert_default().outputs = map.next_value()?,
                 "status" => answer.bare.get_or_insert_default().status = map.next_value()?,
                 "meta" => answer.bare.get_or_insert_default().meta = map.next_value()?,
-                _ => answer.entries.push((key, map.next_value()?)),
+                _ => {
+                    if let MaybeEntry(Some(entry)) = map.next_value()? {
+                        answer.entries.push((key, entry));
+                    }
+                }
             }
         }
         Ok(answer)

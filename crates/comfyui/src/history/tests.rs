@@ -123,3 +123,9 @@ fn bare_non_numbers_anywhere_in_an_entry_are_survived() {
     );
     assert_eq!(read(&text).unwrap().extra_data, json!({"x": null}));
 }
+
+#[test]
+fn a_bare_entry_may_have_fields_that_nobody_knows() {
+    let text = json!({"id": "x", "n": 1, "f": 0.5, "b": true, "nothing": null, "list": [1], "status": {"status_str": "success"}});
+    assert_eq!(read(&text.to_string()).unwrap().outcome, Outcome::Succeeded);
+}

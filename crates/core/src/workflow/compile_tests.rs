@@ -232,13 +232,13 @@ fn declared_outputs_must_be_nodes_that_run_for_their_own_sake() {
 }
 
 #[test]
-fn only_a_declared_preview_asks_for_temp_files() {
+fn what_is_declared_and_what_only_previews_is_known() {
     let mut graph = graph();
     graph["5"] = json!({"class_type": "PreviewImage", "inputs": {"images": ["3", 0]}});
     let plain = compile_with(&graph, &schema(), &[]).unwrap();
-    assert!(!plain.wants_temp("5"));
+    assert!(plain.is_preview("5") && !plain.is_preview("4") && !plain.is_declared("5"));
     let declared = compile_with(&graph, &schema(), &["4", "5"]).unwrap();
-    assert!(declared.wants_temp("5") && !declared.wants_temp("4") && !declared.wants_temp("9"));
+    assert!(declared.is_declared("5") && declared.is_declared("4") && !declared.is_declared("9"));
 }
 
 #[test]
@@ -371,4 +371,16 @@ fn all_faults_come_at_once_in_the_order_of_their_paths() {
             "/workflow/4/inputs/filename_prefix",
         ]
     );
+}
+
+#[test]
+fn more_placeholders_or_properties_than_any_workflow_has_are_refused_before_they_are_compared() {
+    let count = 200_000;
+    let texts: Map<String, Value> = (0..count).map(|at| (format!("t{at}"), json!(format!("{{{{p{at}}}}}")))).collect();
+    let mut many = graph();
+    many["2"]["inputs"] = Value::Object(texts);
+    assert_fault(&faults(&many, &schema()), "/workflow", "has 200001 placeholders; the limit is 2000");
+    let properties: Map<String, Value> = (0..count).map(|at| (format!("p{at}"), json!({"type": "string"}))).collect();
+    let wide = json!({"type": "object", "properties": properties});
+    assert_fault(&faults(&graph(), &wide), "/inputSchema/properties", "has 200000 properties; the limit is 1000");
 }

@@ -19,6 +19,10 @@ use super::schema::InputSchema;
 use super::template::Template;
 use super::value::{MAX_DEPTH, class_of, deeper_than};
 
+/// Places with a placeholder, and properties of a schema: each is held against all of the other.
+const MAX_PLACES: usize = 2_000;
+const MAX_PROPERTIES: usize = 1_000;
+
 /// What a workflow is registered with.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkflowSource<'a> {
@@ -51,12 +55,21 @@ impl Workflow {
                 faults.push(Fault::new(path, format!("is nested deeper than {MAX_DEPTH} levels")));
             }
         }
-        // Whatever is nested too deep is not walked any further.
+        let properties = source.input_schema.and_then(|schema| schema.get("properties")).and_then(Value::as_object);
+        if let Some(count) = properties.map(Map::len).filter(|count| *count > MAX_PROPERTIES) {
+            let message = format!("has {count} properties; the limit is {MAX_PROPERTIES}");
+            faults.push(Fault::new("/inputSchema/properties", message));
+        }
+        // Whatever is nested too deep, or too large, is not walked any further.
         if !faults.is_empty() {
             return Err(faults);
         }
         let graph = Graph::read(source.graph, &mut faults);
         let template = graph.as_ref().map(|graph| Template::parse(graph, &mut faults)).unwrap_or_default();
+        if template.uses.len() > MAX_PLACES {
+            let message = format!("has {} placeholders; the limit is {MAX_PLACES}", template.uses.len());
+            return Err(vec![Fault::new("/workflow", message)]);
+        }
         let mut outputs = Vec::new();
         if let Some(graph) = &graph {
             links::check(graph, catalog, &mut faults);
@@ -140,12 +153,17 @@ impl Workflow {
 
     /// Whether what this node makes is an output of the workflow.
     pub fn is_output(&self, node_id: &str) -> bool {
-        self.declared.is_empty() || self.declared.iter().any(|id| id == node_id)
+        self.declared.is_empty() || self.is_declared(node_id)
     }
 
-    /// Whether the temp files of this node are wanted: it was declared an output and only ever makes temp files.
-    pub fn wants_temp(&self, node_id: &str) -> bool {
-        self.declared.iter().any(|id| id == node_id) && self.class_type(node_id).is_some_and(outputs::is_preview_class)
+    /// Whether this node only ever shows what it gets: its files do not outlive ComfyUI.
+    pub fn is_preview(&self, node_id: &str) -> bool {
+        self.class_type(node_id).is_some_and(outputs::is_preview_class)
+    }
+
+    /// Whether the author named this node as an output.
+    pub fn is_declared(&self, node_id: &str) -> bool {
+        self.declared.iter().any(|id| id == node_id)
     }
 
     /// The name of a node for people: its title, else its class. `None` for an unknown id.

@@ -30,7 +30,7 @@ struct Cli {
     #[arg(long)]
     binary: PathBuf,
     /// Passed by cargo.
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, global = true)]
     bench: bool,
     #[command(subcommand)]
     what: What,

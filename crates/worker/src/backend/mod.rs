@@ -7,6 +7,7 @@ mod poll;
 mod prompts;
 mod socket;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +32,20 @@ pub(crate) struct Health {
     pub(crate) checkpoints: Vec<String>,
 }
 
+/// An event stream at one moment: the same at two moments says that nothing was missed in between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stream {
+    client_id: String,
+    lost: u64,
+}
+
+impl Stream {
+    /// The id to submit prompts under.
+    pub(crate) fn client_id(&self) -> &str {
+        &self.client_id
+    }
+}
+
 /// One ComfyUI server.
 pub(crate) struct Backend {
     pub(crate) client: ComfyClient,
@@ -39,7 +54,11 @@ pub(crate) struct Backend {
     pub(crate) slots: Arc<Semaphore>,
     /// The id of the event stream that is open.
     pub(crate) client_id: Mutex<Option<String>>,
+    /// Events of that stream that came faster than they were read.
+    pub(crate) events_lost: AtomicU64,
     pub(crate) poll: Duration,
+    /// Longest run of one job.
+    patience: Duration,
     slot_count: usize,
     health: watch::Sender<Health>,
     /// Why it counts as stuck, while it does.
@@ -71,7 +90,9 @@ impl Backend {
             prompts: OpenPrompts::default(),
             slots: Arc::new(Semaphore::new(slot_count)),
             client_id: Mutex::default(),
+            events_lost: AtomicU64::new(0),
             poll: settings.poll,
+            patience: settings.timeout,
             slot_count,
             health: watch::channel(health).0,
             stuck: Mutex::default(),
@@ -126,6 +147,12 @@ impl Backend {
 
     pub(crate) fn current_client_id(&self) -> Option<String> {
         self.client_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The event stream that is open, and how much of it was lost so far; `None` while none is.
+    pub(crate) fn stream(&self) -> Option<Stream> {
+        let client_id = self.current_client_id()?;
+        Some(Stream { client_id, lost: self.events_lost.load(Ordering::Relaxed) })
     }
 
     /// Lets the poll look now.

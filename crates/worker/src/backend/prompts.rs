@@ -19,6 +19,8 @@ pub(crate) enum Update {
     Place(QueuePlace),
     /// It is not in the queue: ended, or lost.
     Absent,
+    /// The queue could not be read: it may have ended.
+    Unseen,
     /// The server runs nothing any more.
     Stuck,
 }

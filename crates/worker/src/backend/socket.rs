@@ -1,5 +1,6 @@
 //! The events of a ComfyUI server. They are progress only: what is missed here is found by the poll.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -17,10 +18,14 @@ pub(crate) async fn run(backend: Arc<Backend>) {
         match backend.client.connect_events().await {
             Ok(mut events) => {
                 pause = FIRST_PAUSE;
+                backend.events_lost.store(0, Ordering::Relaxed);
                 set_client_id(&backend, Some(events.client_id().to_owned()));
                 while let Some(event) = events.next().await {
                     match event {
-                        Ok(event) => backend.prompts.deliver(event),
+                        Ok(event) => {
+                            backend.prompts.deliver(event);
+                            backend.events_lost.store(events.lost(), Ordering::Relaxed);
+                        }
                         Err(error) => {
                             tracing::info!(comfyui = backend.url(), %error, "the event socket ended; results are polled meanwhile");
                             break;

@@ -44,6 +44,11 @@ impl Run {
                     );
                     return Ok(Some(self.follow(registration, prompt.graph()).await));
                 }
+                // What it sent over the socket reached nobody: it is to be made again.
+                Ok(Found::Ended(_)) if !pictures.is_empty() => {
+                    self.backend.forget_history(self.prompt_id());
+                    break;
+                }
                 Ok(Found::Ended(finished)) => {
                     self.log(LogLevel::Info, "adopted", "ComfyUI has the result of an earlier worker; it is collected");
                     return Ok(Some(Ended::Finished(finished)));
@@ -66,9 +71,14 @@ impl Run {
         if let Some(prompt_id) = self.queued_as(&self.backend.client.queue().await?, None) {
             return Ok(Found::Queued(prompt_id));
         }
-        let finished = |entry| Finished { entry, pictures: Vec::new(), blocked: None, stopped: None };
+        let finished =
+            |entry| Finished { entry, pictures: Ok(Vec::new()), pictures_missed: false, blocked: None, stopped: None };
         match self.backend.client.history(&prompt_id).await {
-            Ok(entry) => Ok(entry.map_or(Found::Nothing, |entry| Found::Ended(Box::new(finished(entry))))),
+            Ok(Some(entry)) => Ok(Found::Ended(Box::new(finished(entry)))),
+            Ok(None) => match self.ended_as(None).await? {
+                Some((_, entry)) => Ok(Found::Ended(Box::new(finished(entry)))),
+                None => Ok(Found::Nothing),
+            },
             // An entry that ComfyUI itself can't write stays so; without it the job is run anew.
             Err(error) if is_unreadable(&error) => {
                 self.backend.forget_history(prompt_id);

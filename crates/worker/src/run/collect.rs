@@ -20,7 +20,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Why outputs were not collected.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CollectError {
+pub(crate) enum CollectError {
     /// ComfyUI lists a file and does not have it.
     #[error("ComfyUI lists an output that it no longer has")]
     Gone,
@@ -39,9 +39,9 @@ enum Item {
 }
 
 impl Run {
-    /// Stores all outputs of a run, in the order of the history.
+    /// Stores all outputs of a run: after the pictures that came over the socket, in the order of the history.
     pub(super) async fn collect(&self, finished: &mut Finished) -> Result<Vec<Output>, CollectError> {
-        let mut outputs: Vec<Output> = Vec::new();
+        let mut outputs = std::mem::replace(&mut finished.pictures, Ok(Vec::new()))?;
         for (node, item) in self.wanted(finished) {
             let index = outputs.len() + 1;
             let output = match item {
@@ -53,12 +53,16 @@ impl Run {
         Ok(outputs)
     }
 
-    /// What of the run counts as output: saved files and texts; temp files and all else only of nodes that
-    /// the workflow names.
+    /// What of the run counts as output: saved files and texts; temp files only of nodes that the workflow names and
+    /// that saved none.
     fn wanted(&self, finished: &mut Finished) -> Vec<(String, Item)> {
         let mut seen = HashSet::new();
         let mut wanted = Vec::new();
-        for output in std::mem::take(&mut finished.entry.outputs) {
+        let made = std::mem::take(&mut finished.entry.outputs);
+        let saved = |item: &OutputItem| matches!(item, OutputItem::File(file) if file.kind == FolderKind::Output);
+        let savers: HashSet<String> =
+            made.iter().filter(|output| saved(&output.item)).map(|output| output.node_id.clone()).collect();
+        for output in made {
             if !self.workflow.is_output(&output.node_id) {
                 continue;
             }
@@ -66,7 +70,9 @@ impl Run {
                 OutputItem::File(file) => {
                     let counts = match file.kind {
                         FolderKind::Output => true,
-                        FolderKind::Temp => self.workflow.wants_temp(&output.node_id),
+                        FolderKind::Temp => {
+                            self.workflow.is_declared(&output.node_id) && !savers.contains(&output.node_id)
+                        }
                         FolderKind::Input => false,
                     };
                     if counts && seen.insert(file.clone()) {
@@ -76,8 +82,6 @@ impl Run {
                 OutputItem::Text(text) => wanted.push((output.node_id, Item::Bytes(Bytes::from(text), Some(TEXT)))),
             }
         }
-        let pictures = std::mem::take(&mut finished.pictures);
-        wanted.extend(pictures.into_iter().map(|(node, bytes)| (node, Item::Bytes(bytes, None))));
         wanted
     }
 
@@ -130,7 +134,7 @@ impl Run {
         Ok(self.record(node, name, key, sniffed, stored))
     }
 
-    async fn keep(
+    pub(super) async fn keep(
         &self,
         node: &str,
         index: usize,

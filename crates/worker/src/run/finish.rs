@@ -48,6 +48,9 @@ impl Run {
             Outcome::Unknown => return self.end_in_failure(failure::unknown_outcome()).await,
         }
         // The next prompt may go to ComfyUI while this one's outputs are fetched, but not without bound.
+        if finished.pictures_missed {
+            return self.end_in_failure(failure::pictures_missed()).await;
+        }
         let context = std::sync::Arc::clone(&self.context);
         let _collecting = context.collecting.acquire().await;
         self.slot = None;

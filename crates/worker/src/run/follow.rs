@@ -8,8 +8,10 @@ use comfyui_client::{CallError, Event, ExecutionFailure, HistoryEntry, NodeState
 use gateway_broker::BackendState;
 use gateway_core::event::{JobEvent, LogLevel};
 use gateway_core::progress::ProgressTracker;
+use gateway_db::Output;
 use serde_json::{Map, Value};
 
+use super::collect::CollectError;
 use super::prepare::picture_nodes;
 use super::stop::{Reason, Stop};
 use super::{Ended, Finished, Run};
@@ -39,7 +41,8 @@ pub(super) struct Following {
     published: Instant,
     /// Whether something has happened since.
     unpublished: bool,
-    pictures: Vec<(String, Bytes)>,
+    pictures: Result<Vec<Output>, CollectError>,
+    expects_pictures: bool,
     /// Until when more pictures may come; `None` where none are due.
     pictures_due: Pictures,
     blocked: Option<ExecutionFailure>,
@@ -64,10 +67,13 @@ pub(super) const fn is_unreadable(error: &CallError) -> bool {
 }
 
 impl Following {
-    fn finished(&mut self, entry: HistoryEntry) -> Ended {
+    /// `undisturbed`: the event stream is the one that the prompt was sent under, and nothing of it was lost.
+    fn finished(&mut self, entry: HistoryEntry, undisturbed: bool) -> Ended {
+        let end_was_heard = matches!(self.pictures_due, Pictures::None);
         Ended::Finished(Box::new(Finished {
             entry,
-            pictures: std::mem::take(&mut self.pictures),
+            pictures: std::mem::replace(&mut self.pictures, Ok(Vec::new())),
+            pictures_missed: self.expects_pictures && !(undisturbed && end_was_heard),
             blocked: self.blocked.take(),
             stopped: self.stop.as_ref().map(|stop| stop.reason),
         }))
@@ -84,6 +90,7 @@ impl Following {
 
 impl Run {
     pub(super) async fn follow(&mut self, registration: Registration, graph: &Map<String, Value>) -> Ended {
+        let expects_pictures = !picture_nodes(graph).is_empty();
         let mut following = Following {
             registration,
             tracker: ProgressTracker::new(graph),
@@ -93,8 +100,9 @@ impl Run {
             gone_since: None,
             published: Instant::now(),
             unpublished: false,
-            pictures: Vec::new(),
-            pictures_due: if picture_nodes(graph).is_empty() { Pictures::None } else { Pictures::Due(None) },
+            pictures: Ok(Vec::new()),
+            expects_pictures,
+            pictures_due: if expects_pictures { Pictures::Due(None) } else { Pictures::None },
             blocked: None,
             stop: None,
         };
@@ -125,6 +133,7 @@ impl Run {
                 None
             }
             Update::Absent => self.absent(following).await,
+            Update::Unseen => self.history(following).await,
             Update::Stuck => self.take_back(following).await,
         }
     }
@@ -157,12 +166,28 @@ impl Run {
                 self.log(LogLevel::Warn, "blocked", "a node stopped its branch of the workflow");
                 following.blocked = Some(failure);
             }
-            Event::Preview { node_id: Some(node), bytes, .. } => following.pictures.push((node, bytes)),
+            Event::Preview { node_id: Some(node), bytes, .. } => self.take_picture(following, &node, bytes).await,
             _ => {}
         }
         following.unpublished = true;
         self.publish(following);
         None
+    }
+
+    /// Stores a picture that came over the socket, before the next one comes.
+    async fn take_picture(&self, following: &mut Following, node: &str, bytes: Bytes) {
+        let Ok(pictures) = &mut following.pictures else { return };
+        if !self.workflow.is_output(node) {
+            return;
+        }
+        match self.keep(node, pictures.len() + 1, bytes, None).await {
+            Ok(picture) => pictures.push(picture),
+            Err(error) => following.pictures = Err(error),
+        }
+    }
+
+    fn is_undisturbed(&self) -> bool {
+        self.stream.is_some() && self.stream == self.backend.stream()
     }
 
     /// Tells whoever watches how far it is: at most so often, and never not at all of what came last.
@@ -181,7 +206,7 @@ impl Run {
     /// Its end, where the history has it.
     async fn history(&mut self, following: &mut Following) -> Option<Ended> {
         match self.backend.client.history(following.registration.prompt_id()).await {
-            Ok(Some(entry)) => Some(following.finished(entry)),
+            Ok(Some(entry)) => Some(following.finished(entry, self.is_undisturbed())),
             Ok(None) => None,
             Err(error) => {
                 tracing::debug!(job_id = %self.job.id, %error, "the history can't be read; the next look will");
@@ -195,7 +220,7 @@ impl Run {
         following.gone_since = None;
         match self.backend.client.history(following.registration.prompt_id()).await {
             Ok(Some(_)) if following.waits_for_pictures() && self.backend.current_client_id().is_some() => return None,
-            Ok(Some(entry)) => return Some(following.finished(entry)),
+            Ok(Some(entry)) => return Some(following.finished(entry, self.is_undisturbed())),
             Ok(None) => following.unreadable_since = None,
             // An entry that can't be read says nothing of the prompt.
             Err(error) => {

@@ -18,11 +18,11 @@ use gateway_broker::Entry;
 use gateway_core::JobError;
 use gateway_core::event::{JobEvent, LogLevel, LogLine};
 use gateway_core::workflow::Workflow;
-use gateway_db::{Claim, Claimed, Job, Lease};
+use gateway_db::{Claim, Claimed, Job, Lease, Output};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::active::Signal;
-use crate::backend::Backend;
+use crate::backend::{Backend, Stream};
 use crate::context::Context;
 
 /// How long a hint waits whose job could not be claimed because the database failed.
@@ -37,6 +37,8 @@ pub(crate) struct Run {
     pub(crate) signal: watch::Receiver<Signal>,
     pub(crate) logs: Vec<LogLine>,
     pub(crate) began: Instant,
+    /// The event stream under which the prompt was sent; `None` for a prompt of an earlier claim.
+    pub(crate) stream: Option<Stream>,
     /// Room in ComfyUI; given back as soon as the prompt has left it.
     pub(crate) slot: Option<OwnedSemaphorePermit>,
 }
@@ -66,8 +68,10 @@ pub(crate) enum Ended {
 /// A prompt that ran to an end.
 pub(crate) struct Finished {
     pub(crate) entry: HistoryEntry,
-    /// Pictures that came over the socket only: node and PNG.
-    pub(crate) pictures: Vec<(String, bytes::Bytes)>,
+    /// Pictures that came over the socket only, stored as they came.
+    pub(crate) pictures: Result<Vec<Output>, collect::CollectError>,
+    /// Whether some of them may have been missed.
+    pub(crate) pictures_missed: bool,
     /// What stopped a branch, where something did.
     pub(crate) blocked: Option<ExecutionFailure>,
     /// Whether this worker asked ComfyUI to stop it.
@@ -120,8 +124,17 @@ pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>, entry: Ent
         Some(earlier) => earlier,
         None => backend,
     };
-    let run =
-        Run { context, backend, job, workflow, signal, logs: Vec::new(), began: Instant::now(), slot: Some(slot) };
+    let run = Run {
+        context,
+        backend,
+        job,
+        workflow,
+        signal,
+        logs: Vec::new(),
+        began: Instant::now(),
+        stream: None,
+        slot: Some(slot),
+    };
     run.go(look_first).await;
 }
 

@@ -85,7 +85,7 @@ impl Run {
     }
 
     /// Whether all that this server has is ours: then an interrupt that goes astray hits no stranger.
-    async fn is_exclusive(&self) -> bool {
+    pub(super) async fn is_exclusive(&self) -> bool {
         match self.backend.client.queue().await {
             Ok(queue) => {
                 let items = queue.running.iter().chain(&queue.pending);
@@ -97,7 +97,7 @@ impl Run {
 
     /// The prompt does not end: its slot stays taken until it does. Where the server is `stuck` with it, that gets
     /// no more jobs meanwhile.
-    fn let_linger(&mut self, prompt_id: String, stuck: bool) {
+    pub(super) fn let_linger(&mut self, prompt_id: String, stuck: bool) {
         let (backend, slot) = (Arc::clone(&self.backend), self.slot.take());
         backend.prompts.linger(&prompt_id);
         if stuck {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use comfyui_client::{CallError, PreparedPrompt, QueueSnapshot, SubmitError, SubmitOptions};
+use comfyui_client::{CallError, CancelSent, HistoryEntry, PreparedPrompt, QueueSnapshot, SubmitError, SubmitOptions};
 use gateway_broker::BackendState;
 use gateway_core::event::LogLevel;
 use serde_json::{Map, Value, json};
@@ -16,18 +16,21 @@ use crate::failure;
 /// Between the looks after an unclear answer: ComfyUI may still be checking the prompt.
 const LOOKS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(1_000), Duration::from_millis(2_000)];
 
+/// Entries of the history in which a prompt is looked for whose id is not known.
+const LATEST: u32 = 64;
+
 impl Run {
     /// Sends the prompt; gives what waits for it.
     pub(super) async fn submit(&mut self, prompt: &PreparedPrompt) -> Result<Registration, Setback> {
         let prompt_id = self.job.id.prompt_id(self.job.epoch);
         let pictures = picture_nodes(prompt.graph());
         let registration = self.backend.prompts.register(&prompt_id.to_string(), pictures.clone());
+        self.stream = self.backend.stream();
+        // Without an id, ComfyUI tells the events of a prompt to everybody.
+        let nobody = || uuid::Uuid::new_v4().simple().to_string();
         let options = SubmitOptions {
             prompt_id,
-            // Without one, ComfyUI tells its events to everybody.
-            client_id: Some(
-                self.backend.current_client_id().unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string()),
-            ),
+            client_id: Some(self.stream.as_ref().map_or_else(nobody, |stream| stream.client_id().to_owned())),
             extra_data: self.extra_data(),
         };
         match self.backend.client.submit(prompt, &options).await {
@@ -106,18 +109,28 @@ impl Run {
         if let Some(prompt_id) = self.queued_as(&queue, Some(self.job.epoch)) {
             return Some(prompt_id);
         }
-        self.backend.client.history(&own).await.ok()?.map(|_entry| own)
+        if self.backend.client.history(&own).await.ok()?.is_some() {
+            return Some(own);
+        }
+        self.ended_as(Some(self.job.epoch)).await.ok()?.map(|(prompt_id, _)| prompt_id)
+    }
+
+    /// The ended prompt of this job's claim `epoch`, or of any claim, on a server that names prompts itself.
+    pub(super) async fn ended_as(&self, epoch: Option<i64>) -> Result<Option<(String, HistoryEntry)>, CallError> {
+        if self.backend.client.capabilities().is_none_or(|known| known.own_prompt_ids) {
+            return Ok(None);
+        }
+        let job = self.job.id.to_string();
+        self.backend.client.find_in_history(LATEST, |extra| is_of(extra, &job, epoch)).await
     }
 
     /// The id of this job's prompt in `queue`, of the claim `epoch` or, without one, of any claim.
     pub(super) fn queued_as(&self, queue: &QueueSnapshot, epoch: Option<i64>) -> Option<String> {
         let (own, job) = (self.prompt_id(), self.job.id.to_string());
-        let ours = |extra: &Value| {
-            extra.pointer("/gateway/job").and_then(Value::as_str) == Some(&job)
-                && epoch.is_none_or(|epoch| extra.pointer("/gateway/epoch").and_then(Value::as_i64) == Some(epoch))
-        };
         let mut items = queue.running.iter().chain(&queue.pending);
-        items.find(|item| item.prompt_id == own || ours(&item.extra_data)).map(|item| item.prompt_id.clone())
+        items
+            .find(|item| item.prompt_id == own || is_of(&item.extra_data, &job, epoch))
+            .map(|item| item.prompt_id.clone())
     }
 
     /// Something that is not ComfyUI refused the prompt. Where it refuses all else, too, jobs wait until that is
@@ -131,16 +144,27 @@ impl Run {
         Setback::Failed(Box::new(failure::not_let_through(&reason)))
     }
 
+    /// Stops the valid part of a refused prompt; where it runs already, it keeps the slot until it has ended.
+    async fn stop_part(&mut self, prompt_id: String) {
+        match self.backend.client.cancel(&prompt_id, self.is_exclusive().await).await {
+            Ok(CancelSent::CannotTarget) => {
+                tracing::info!(job_id = %self.job.id, "a refused job's valid part runs to its end: this ComfyUI is too old to stop it alone");
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, job_id = %self.job.id, "a refused job's valid part still runs in ComfyUI");
+            }
+        }
+        self.let_linger(prompt_id, false);
+    }
+
     async fn not_taken(&mut self, error: SubmitError) -> Setback {
         let failed = |error| Setback::Failed(Box::new(error));
         match error {
             SubmitError::Refused(refusal) => {
                 if let Some(prompt_id) = &refusal.prompt_id {
                     // A part of it is queued; nobody asked for a part.
-                    if let Err(error) = self.backend.client.cancel(prompt_id, false).await {
-                        tracing::warn!(%error, job_id = %self.job.id, "a refused job's valid part still runs in ComfyUI");
-                    }
-                    self.backend.forget_history(prompt_id.clone());
+                    self.stop_part(prompt_id.clone()).await;
                 }
                 failed(failure::refused(&refusal, &self.workflow))
             }
@@ -154,4 +178,10 @@ impl Run {
             SubmitError::Unknown(error) => failed(failure::call("ComfyUI did not take the job", &error)),
         }
     }
+}
+
+/// Whether what was left beside a prompt says that it is of `job`, and of its claim `epoch`, where one is given.
+fn is_of(extra: &Value, job: &str, epoch: Option<i64>) -> bool {
+    extra.pointer("/gateway/job").and_then(Value::as_str) == Some(job)
+        && epoch.is_none_or(|epoch| extra.pointer("/gateway/epoch").and_then(Value::as_i64) == Some(epoch))
 }

@@ -12,7 +12,7 @@ use super::support::*;
 
 type Oddity = (&'static str, fn(&mut Switches));
 
-const ODDITIES: [Oddity; 15] = [
+const ODDITIES: [Oddity; 16] = [
     ("duplicates", |switches| switches.duplicate_events = true),
     ("backwards", |switches| switches.progress_backwards = true),
     ("foreign", |switches| switches.foreign_events = true),
@@ -31,6 +31,7 @@ const ODDITIES: [Oddity; 15] = [
     ("dropped", |switches| switches.drop_events = true),
     ("silent", |switches| switches.socket_stall_after = Some(1)),
     ("held", |switches| switches.hold_events = true),
+    ("dropped, and no queue to be read", |switches| (switches.drop_events, switches.queue_fault) = (true, true)),
 ];
 
 #[tokio::test]

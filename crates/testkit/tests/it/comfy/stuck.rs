@@ -1,5 +1,7 @@
 //! A ComfyUI that answers and runs nothing: noticed, told, and no job lost to it.
 
+use std::time::Duration;
+
 use gateway_testkit::{TestBuilder, TestGateway, until};
 use serde_json::{Value, json};
 
@@ -13,6 +15,7 @@ async fn a_comfyui_that_answers_and_runs_nothing_is_noticed_and_no_job_is_lost_t
         a_run_that_ignores_its_interrupt_is_told_and_the_jobs_behind_it_run_after_the_restart(),
         a_job_whose_run_ignores_the_wish_to_cancel_is_canceled_nonetheless(),
         a_run_that_ends_late_frees_the_server_without_a_restart(),
+        a_strangers_prompt_that_killed_the_thread_that_runs_prompts_is_told(),
     );
 }
 
@@ -102,4 +105,22 @@ async fn a_run_that_ends_late_frees_the_server_without_a_restart() {
     succeeded(&test.wait_ended(&next).await, 1);
     test.wait_ready().await;
     each_ran_once(&test, 2);
+}
+
+async fn a_strangers_prompt_that_killed_the_thread_that_runs_prompts_is_told() {
+    let builder = TestBuilder::default().settings(|settings| settings.comfyui.timeout = Duration::from_secs(2));
+    let test = gateway(builder).await;
+    let killer = json!({"prompt": {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+        "3": {"class_type": "EmptyImage"}
+    }});
+    let sent = test.client().post(format!("{}/prompt", test.sim.url())).json(&killer).send().await.expect("an answer");
+    assert_eq!(sent.status(), 200);
+    let behind = test.submit("tiny", json!({"color": 1})).await;
+    wait_stuck(&test).await;
+    test.wait_status(&behind, "queued").await;
+    until("the prompt is taken back", || async { queue(&test).await.1.is_empty().then_some(()) }).await;
+    restart(&test).await;
+    succeeded(&test.wait_ended(&behind).await, 1);
 }
