@@ -22,9 +22,9 @@ pub struct Cli {
     /// Write results as JSON, for scripts.
     #[arg(long, global = true)]
     json: bool,
-    /// The file with settings.
-    #[arg(long, global = true, value_name = "FILE", default_value = ".env")]
-    env_file: PathBuf,
+    /// The file with settings; by default .env, where that is there.
+    #[arg(long, global = true, value_name = "FILE")]
+    env_file: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -36,7 +36,7 @@ enum Command {
     /// Register a workflow: through the running gateway, or straight into the database.
     AddWorkflow(AddWorkflow),
     /// List the registered workflows.
-    ListWorkflows,
+    ListWorkflows(ListWorkflows),
     /// Start the gateway: the API and a worker in one process.
     Run(RunArgs),
     /// Start a worker alone (needs a queue that processes share).
@@ -88,6 +88,17 @@ pub(crate) struct AddWorkflow {
     /// Replace a workflow of the same id by a new version.
     #[arg(long)]
     pub(crate) replace: bool,
+    /// The gateway to register it with; by default whoever holds the database.
+    #[arg(long, value_name = "URL")]
+    pub(crate) gateway: Option<String>,
+}
+
+/// Flags of `list-workflows`.
+#[derive(Debug, Args)]
+pub(crate) struct ListWorkflows {
+    /// The gateway to ask; by default whoever holds the database.
+    #[arg(long, value_name = "URL")]
+    pub(crate) gateway: Option<String>,
 }
 
 /// Flags of `submit`.
@@ -173,6 +184,24 @@ impl Setting<'_> {
 }
 
 impl Cli {
+    /// The command line of this process; the exit code to end with where it makes no sense or only asked for help.
+    ///
+    /// # Errors
+    /// The exit code, once all that there is to say was said.
+    pub fn read() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| {
+            let json = std::env::args_os().any(|argument| argument == "--json");
+            if json && error.use_stderr() {
+                let text = error.render().to_string();
+                Output::new(true).fail(text.trim_start_matches("error: ").trim_end());
+            } else {
+                // Nobody is there to read it.
+                let _ = error.print();
+            }
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        })
+    }
+
     /// Runs the command.
     pub async fn run(self) -> ExitCode {
         // Two crates bring a TLS provider each; without a choice the first secure connection would panic.
@@ -180,11 +209,18 @@ impl Cli {
             tracing::debug!("a TLS provider was chosen before");
         }
         let output = Output::new(self.json);
-        let setting = Setting { output, env_file: &self.env_file };
+        let env_file = self.env_file.as_deref().unwrap_or(Path::new(".env"));
+        let setting = Setting { output, env_file };
+        let missing = self.env_file.as_deref().filter(|path| !path.exists());
+        if let Some(path) = missing.filter(|_| !matches!(self.command, Command::Init)) {
+            let failure = Failure::usage(format!("--env-file: there is no {}", path.display()));
+            output.fail(&failure);
+            return failure.code();
+        }
         let result = match self.command {
             Command::Init => commands::init::run(&setting).await,
             Command::AddWorkflow(args) => commands::add_workflow::run(&setting, args).await,
-            Command::ListWorkflows => commands::list_workflows::run(&setting).await,
+            Command::ListWorkflows(args) => commands::list_workflows::run(&setting, args).await,
             Command::Run(args) => commands::run::run(&setting, args).await,
             Command::Worker => commands::worker::run(&setting),
             Command::Health => commands::health::run(&setting).await,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+const UNREACHABLE: u8 = 4;
+
 /// Why a command ended without doing what was asked.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -28,7 +30,18 @@ impl Failure {
 
     /// Something that is needed can't be reached.
     pub(crate) fn unreachable(message: impl fmt::Display) -> Self {
-        Self { code: 4, message: message.to_string() }
+        Self { code: UNREACHABLE, message: message.to_string() }
+    }
+
+    /// Whether it may be there in a moment.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.code == UNREACHABLE
+    }
+
+    /// The same with more to say.
+    pub(crate) fn adding(mut self, text: impl fmt::Display) -> Self {
+        self.message.push_str(&format!("\n  {text}"));
+        self
     }
 
     pub(crate) fn code(&self) -> ExitCode {

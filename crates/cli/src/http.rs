@@ -1,12 +1,15 @@
 //! Talks to a running gateway, as any client would.
 
+use std::net::Ipv6Addr;
 use std::path::Path;
 use std::time::Duration;
 
 use gateway_config::Settings;
+use gateway_db::DbError;
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
+use url::Url;
 
 use crate::exit::Failure;
 
@@ -19,6 +22,11 @@ pub(crate) struct Remote {
 
 impl Remote {
     pub(crate) fn new(base: &str) -> Result<Self, Failure> {
+        let is_http = Url::parse(base).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if !is_http {
+            let example = "such as http://127.0.0.1:3000";
+            return Err(Failure::usage(format!("`{base}` is not the URL of a gateway, {example}")));
+        }
         let client = Client::builder()
             .connect_timeout(Duration::from_secs(5))
             .read_timeout(Duration::from_secs(60))
@@ -31,9 +39,10 @@ impl Remote {
     pub(crate) fn local(settings: &Settings) -> Result<Self, Failure> {
         let host = match settings.http.host.as_str() {
             "0.0.0.0" => "127.0.0.1",
-            "::" => "[::1]",
+            "::" => "::1",
             host => host,
         };
+        let host = if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() };
         Self::new(&format!("http://{host}:{}", settings.http.port))
     }
 
@@ -86,12 +95,15 @@ impl Remote {
 /// A problem response in one or more lines.
 fn explain(status: u16, problem: &Value) -> String {
     let text = |name: &str| problem.get(name).and_then(Value::as_str);
-    let mut lines = vec![format!(
-        "{} ({status}): {}",
-        text("code").unwrap_or("the gateway refused"),
-        text("detail").unwrap_or("no detail")
-    )];
-    for fault in problem.get("errors").and_then(Value::as_array).into_iter().flatten() {
+    let (Some(code), Some(detail)) = (text("code"), text("detail")) else {
+        return format!("what answered is no gateway (status {status}): is the URL right?");
+    };
+    let faults = problem.get("errors").and_then(Value::as_array).filter(|faults| !faults.is_empty());
+    let mut lines = vec![match faults {
+        Some(_) => format!("{code} ({status}):"),
+        None => format!("{code} ({status}): {detail}"),
+    }];
+    for fault in faults.into_iter().flatten() {
         let part = |name: &str| fault.get(name).and_then(Value::as_str).unwrap_or_default();
         lines.push(format!("  {}: {}", part("path"), part("message")));
     }
@@ -99,4 +111,13 @@ fn explain(status: u16, problem: &Value) -> String {
         lines.push(format!("  {recommendation}"));
     }
     lines.join("\n")
+}
+
+/// The database is `held` by a gateway that does not answer where the settings say: it was told another port.
+pub(crate) fn elsewhere(error: Failure, held: &DbError) -> Failure {
+    let DbError::InUse { pid: Some(pid), .. } = held else { return error };
+    if !error.is_unreachable() {
+        return error;
+    }
+    error.adding(format!("process {pid} holds the database: name its address with --gateway URL"))
 }

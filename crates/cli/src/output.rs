@@ -1,6 +1,6 @@
 //! The one place that writes to standard output: results, never logs.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's result belongs on standard output")]
+use std::io::Write as _;
 
 use serde_json::Value;
 
@@ -22,28 +22,34 @@ impl Output {
     /// A line for people; nothing where a script reads.
     pub(crate) fn say(self, text: impl std::fmt::Display) {
         if !self.json {
-            println!("{text}");
+            result(&text);
         }
     }
 
     /// The result for scripts; nothing where a person reads.
     pub(crate) fn json(self, value: &Value) {
         if self.json {
-            println!("{value}");
+            result(&value);
         }
     }
 
     /// What went wrong.
     pub(crate) fn fail(self, message: impl std::fmt::Display) {
         if self.json {
-            println!("{}", serde_json::json!({"error": message.to_string()}));
+            result(&serde_json::json!({"error": message.to_string()}));
         } else {
-            eprintln!("error: {message}");
+            self.note(format!("error: {message}"));
         }
     }
 
     /// A line on standard error, whoever reads.
     pub(crate) fn note(self, text: impl std::fmt::Display) {
-        eprintln!("{text}");
+        // Whoever listened has gone; there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "{text}");
     }
+}
+
+/// A reader that has seen enough, such as `head`, is no reason to stop or to panic.
+fn result(text: &dyn std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }

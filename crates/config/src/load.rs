@@ -145,6 +145,12 @@ fn database(reader: &mut Reader<'_>) -> DatabaseSettings {
         reader.fault("DATABASE_URL", "allowed: a file path, or sqlite:// and a file path");
     }
     let path = text.strip_prefix("sqlite://").or(text.strip_prefix("sqlite:")).unwrap_or(&text);
+    if path.is_empty() || path == ":memory:" || path.starts_with("file:") {
+        reader.fault(
+            "DATABASE_URL",
+            "allowed: the path of a file, which lasts; not a database in memory, nor a file: URI",
+        );
+    }
     DatabaseSettings { path: PathBuf::from(path), readers: 4 }
 }
 
@@ -218,12 +224,30 @@ fn check_unused(reader: &mut Reader<'_>) {
     reader.parse("S3_ENDPOINT", "an http:// or https:// URL, or empty", |text| {
         (text.is_empty() || Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))).then_some(())
     });
+    reader.parse("S3_BUCKET", "3 to 63 of a-z, 0-9, . and -, or empty", |text| {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
+        (text.is_empty() || ((3..=63).contains(&text.len()) && text.bytes().all(plain))).then_some(())
+    });
+    reader.parse("WEBHOOK_ALLOWED_DOMAINS", "*, or hosts such as example.com, *.example.com or host:8080", |text| {
+        (text == "*" || text.split(',').all(is_domain)).then_some(())
+    });
     reader.parse("CORS_ORIGINS", "* or origins such as https://app.example.com, comma-separated", |text| {
         let origin = |text: &str| {
             Url::parse(text.trim()).is_ok_and(|url| url.host().is_some() && matches!(url.path(), "/" | ""))
         };
         (text == "*" || text.split(',').all(origin)).then_some(())
     });
+}
+
+/// A host, maybe below `*.`, maybe with a port.
+fn is_domain(text: &str) -> bool {
+    let text = text.trim();
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !host.ends_with(':') && !text.ends_with(']') => (host, port.parse::<u16>().is_ok()),
+        _ => (text, true),
+    };
+    let host = host.strip_prefix("*.").unwrap_or(host);
+    port && !host.is_empty() && !host.contains('*') && url::Host::parse(host).is_ok()
 }
 
 fn warnings(reader: &Reader<'_>, strangers: &[String], environment: Environment) -> Vec<String> {

@@ -53,8 +53,19 @@ impl<'a> Reader<'a> {
         let (text, origin) =
             self.source.get(name).unwrap_or_else(|| (default_of(name).to_owned(), String::from("its default")));
         let secret = VARIABLES.iter().any(|v| v.name == name && v.secret);
-        let shown = if secret { String::from("(secret)") } else { format!("`{text}`") };
+        let shown = if secret { String::from("(secret)") } else { format!("`{}`", without_credentials(&text)) };
         self.faults.push(format!("{name} is {shown} (from {origin}): {reason}"));
+    }
+}
+
+/// `text` with what stands before an `@` left out: in a URL that is a user and a password, even in one that can't be
+/// parsed.
+fn without_credentials(text: &str) -> String {
+    match (text.find("//"), text.rfind('@')) {
+        (Some(start), Some(end)) if start < end => {
+            format!("{}//…{}", text.get(..start).unwrap_or_default(), text.get(end..).unwrap_or_default())
+        }
+        _ => text.to_owned(),
     }
 }
 

@@ -85,13 +85,15 @@ fn is_known(name: &str) -> bool {
 }
 
 fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
-    if !path.is_file() {
+    if !path.exists() {
         return Ok(BTreeMap::new());
     }
     let unreadable = |reason: String| ConfigError::EnvFile { path: path.to_owned(), reason };
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    // Some editors begin a file with a mark of its byte order.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     dotenvy::from_read_iter(text.as_bytes())
-        .map(|pair| pair.map_err(|error| unreadable(explain(&error, &text))))
+        .map(|pair| pair.map_err(|error| unreadable(explain(&error, text))))
         .collect()
 }
 

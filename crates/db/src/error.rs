@@ -19,7 +19,7 @@ pub enum DbError {
         pid: Option<String>,
     },
     /// The file can't be opened or brought up to date.
-    #[error("the database {} can't be opened: {reason}", path.display())]
+    #[error("the database {} can't be opened (DATABASE_URL): {reason}", path.display())]
     Open {
         /// The database file.
         path: PathBuf,

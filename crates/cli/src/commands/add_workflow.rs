@@ -11,22 +11,28 @@ use serde_json::{Value, json};
 
 use crate::cli::{AddWorkflow, Setting};
 use crate::exit::Failure;
-use crate::http::Remote;
+use crate::http::{Remote, elsewhere};
 
 /// Registers through the gateway that holds the database, or straight into it.
 pub(crate) async fn run(setting: &Setting<'_>, args: AddWorkflow) -> Result<(), Failure> {
     let settings = setting.load(&Overrides::default())?;
     let new = read(&args)?;
     let id = new.id.clone();
-    let database_settings = settings.database.clone();
-    let opened = tokio::task::spawn_blocking(move || Database::open(&database_settings)).await;
-    let (version, through): (i64, &str) = match opened.map_err(Failure::failed)? {
-        Ok(database) => (store(&database, new, args.replace).await?.into(), "the database"),
-        Err(DbError::InUse { .. }) => {
-            let remote = Remote::local(&settings)?;
-            (send(&remote, &new, args.schema.is_some(), args.replace).await?, "the running gateway")
+    let through_gateway = "the running gateway";
+    let (version, through): (i64, &str) = match &args.gateway {
+        Some(url) => (send(&Remote::new(url)?, &new, &args).await?, through_gateway),
+        None => {
+            let database_settings = settings.database.clone();
+            let opened = tokio::task::spawn_blocking(move || Database::open(&database_settings)).await;
+            match opened.map_err(Failure::failed)? {
+                Ok(database) => (store(&database, new, args.replace).await?.into(), "the database"),
+                Err(held @ DbError::InUse { .. }) => {
+                    let sent = send(&Remote::local(&settings)?, &new, &args).await;
+                    (sent.map_err(|error| elsewhere(error, &held))?, through_gateway)
+                }
+                Err(error) => return Err(Failure::failed(error)),
+            }
         }
-        Err(error) => return Err(Failure::failed(error)),
     };
     setting.output.say(format!("registered {id} version {version} (through {through})"));
     setting.output.say(format!("try it: comfyui-gateway submit {id} --wait"));
@@ -42,7 +48,17 @@ fn read(args: &AddWorkflow) -> Result<NewWorkflow, Failure> {
         None => args.file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
     };
     if !is_workflow_id(&id) {
-        return Err(Failure::usage(format!("--id: `{id}` is not 1 to 64 characters of a-z, 0-9, _ and -")));
+        let rule = "1 to 64 characters of a-z, 0-9, _ and -";
+        return Err(Failure::usage(match &args.id {
+            Some(_) => format!("--id: `{id}` is not {rule}"),
+            None => format!("the file's name `{id}` can't be the workflow's id ({rule}): give one with --id"),
+        }));
+    }
+    if graph.get("workflow").is_some_and(|inner| inner.is_object() && inner.get("class_type").is_none()) {
+        return Err(Failure::failed(format!(
+            "{} is the body of a POST /workflows, not a graph: send it with curl, or take its `workflow` alone",
+            args.file.display()
+        )));
     }
     let source = WorkflowSource { graph: &graph, input_schema: schema.as_ref(), outputs: &args.outputs };
     let workflow = Workflow::compile(source, None).map_err(|faults| {
@@ -80,11 +96,11 @@ async fn store(database: &Database, new: NewWorkflow, replace: bool) -> Result<i
     }
 }
 
-async fn send(remote: &Remote, new: &NewWorkflow, with_schema: bool, replace: bool) -> Result<i64, Failure> {
+async fn send(remote: &Remote, new: &NewWorkflow, args: &AddWorkflow) -> Result<i64, Failure> {
     let mut body = json!({"id": new.id, "name": new.name, "description": new.description, "workflow": new.graph});
     if let Some(object) = body.as_object_mut() {
         // Without a schema the gateway derives a better one: it knows the server's node classes.
-        if with_schema {
+        if args.schema.is_some() {
             object.insert(String::from("inputSchema"), new.input_schema.clone());
         }
         if !new.outputs.is_empty() {
@@ -93,7 +109,7 @@ async fn send(remote: &Remote, new: &NewWorkflow, with_schema: bool, replace: bo
     }
     let path = format!("/workflows/{}", new.id);
     let there = remote.request(Method::GET, &path, None).await?.status().is_success();
-    let answer = match (there, replace) {
+    let answer = match (there, args.replace) {
         (true, false) => return Err(exists(&new.id)),
         (true, true) => remote.send(Method::PUT, &path, Some(&body)).await?,
         (false, _) => remote.send(Method::POST, "/workflows", Some(&body)).await?,

@@ -1,5 +1,6 @@
 //! `demo`: one picture from nothing, then a gateway to try.
 
+use std::path::Path;
 use std::time::Duration;
 
 use comfyui_sim::{SimConfig, Simulator, Switches};
@@ -19,6 +20,8 @@ use crate::output::Output;
 
 /// How long ComfyUI may take until it can be used.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long it may take without a word.
+const SILENCE: Duration = Duration::from_secs(1);
 const WORKFLOW: &str = "sdxl_realism_v1";
 
 /// Starts a gateway (and where no ComfyUI is configured a simulated one), makes a picture, keeps serving.
@@ -32,6 +35,10 @@ pub(crate) async fn run(setting: &Setting<'_>, args: Demo) -> Result<(), Failure
     if let Some(simulator) = &simulator {
         let backend = Overrides::default().with("PORT", args.port).with("COMFYUI_URL", Some(simulator.url()));
         settings = setting.load(&backend)?;
+        keep_apart(&mut settings);
+    }
+    for warning in &settings.warnings {
+        output.note(format!("warning: {warning}"));
     }
     say_which(output, &settings, simulator.is_some());
     let gateway = Gateway::start(settings).await.map_err(Failure::failed)?;
@@ -49,6 +56,13 @@ pub(crate) async fn run(setting: &Setting<'_>, args: Demo) -> Result<(), Failure
     output.say("stopping");
     stop(gateway, simulator).await;
     Ok(())
+}
+
+/// What waits for a real ComfyUI must not get a simulated picture: a database and outputs of the demo's own.
+fn keep_apart(settings: &mut Settings) {
+    let folder = settings.database.path.parent().unwrap_or(Path::new("")).join("demo");
+    settings.database.path = folder.join("gateway.db");
+    settings.storage.root = folder.join("outputs");
 }
 
 async fn simulate() -> Result<Simulator, Failure> {
@@ -70,7 +84,10 @@ fn say_which(output: Output, settings: &Settings, simulated: bool) {
 }
 
 async fn make_picture(remote: &Remote, gateway: &Gateway, prompt: &str, output: Output) -> Result<(), Failure> {
-    let health = wait_for_comfyui(remote).await?;
+    let health = wait_for_comfyui(remote, output).await?;
+    if is_simulator(&health) {
+        output.say("note      what answers there is a simulated ComfyUI, too: its pictures only show prompt and seed");
+    }
     let mut inputs = json!({"prompt": prompt, "seed": 42});
     if let (Some(checkpoint), Some(object)) = (other_checkpoint(&health), inputs.as_object_mut()) {
         output.say(format!("note      this ComfyUI lacks the workflow's own checkpoint; {checkpoint} is used instead"));
@@ -91,8 +108,10 @@ async fn make_picture(remote: &Remote, gateway: &Gateway, prompt: &str, output: 
 }
 
 /// Waits until the gateway can use ComfyUI; else says what is wrong with it.
-async fn wait_for_comfyui(remote: &Remote) -> Result<Value, Failure> {
+async fn wait_for_comfyui(remote: &Remote, output: Output) -> Result<Value, Failure> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
+    let tell = tokio::time::Instant::now() + SILENCE;
+    let mut told = false;
     loop {
         let ready = remote.request(Method::GET, "/health/ready", None).await?;
         if ready.status().is_success() {
@@ -102,8 +121,19 @@ async fn wait_for_comfyui(remote: &Remote) -> Result<Value, Failure> {
         if tokio::time::Instant::now() > deadline {
             return Err(Failure::unreachable(text(&problem, "detail")));
         }
+        if !told && tokio::time::Instant::now() > tell {
+            told = true;
+            output.note(format!("waiting for ComfyUI, {} s at most: {}", PATIENCE.as_secs(), text(&problem, "detail")));
+        }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Whether the server says of itself that it only simulates.
+fn is_simulator(health: &Value) -> bool {
+    let devices = health.pointer("/comfyui/devices").and_then(Value::as_array);
+    let mut names = devices.into_iter().flatten().filter_map(Value::as_str);
+    health.pointer("/comfyui/url").is_some() && names.any(|name| name.contains("Simulated"))
 }
 
 /// A checkpoint to use in place of the workflow's own, where that is not there.

@@ -4,6 +4,7 @@ use comfyui_client::{CallError, ClientConfig, ComfyClient, ServerInfo};
 use gateway_config::{ComfyBackend, Overrides, Settings};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use url::Url;
 
 use crate::cli::Setting;
 use crate::exit::Failure;
@@ -24,7 +25,10 @@ pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
     }
     setting.output.say(match gateway.get("version").and_then(Value::as_str) {
         Some(version) => format!("gateway   up, version {version}"),
-        None => String::from("gateway   not running on HOST:PORT (start it with `comfyui-gateway run`)"),
+        None => {
+            let url = gateway.get("url").and_then(Value::as_str).unwrap_or_default();
+            format!("gateway   not running at {url} (start it with `comfyui-gateway run`)")
+        }
     });
     setting.output.say(format!("database  {}", settings.database.path.display()));
     setting.output.say(format!("outputs   {}", settings.storage.root.display()));
@@ -88,7 +92,22 @@ async fn describe(client: &ComfyClient, url: &str, info: ServerInfo) -> (String,
 
 fn likely_cause(error: &CallError, url: &str) -> &'static str {
     let local = url.contains("127.0.0.1") || url.contains("localhost");
+    let text = chain(error).to_ascii_lowercase();
+    let has_path = Url::parse(url).is_ok_and(|url| url.path().len() > 1);
     match error {
+        CallError::Unreachable { .. } if text.contains("dns error") || text.contains("lookup") => {
+            "there is no host of that name: check its spelling, DNS, or the name of the service in the compose network"
+        }
+        CallError::Unreachable { .. } if url.starts_with("https") && is_tls_trouble(&text) => {
+            "that port does not speak TLS, or its certificate is not trusted: use http://, or a certificate of a known \
+             authority"
+        }
+        CallError::Status { status: 404 | 405, .. } if has_path => {
+            "ComfyUI is not under that path: check the path in COMFYUI_URL"
+        }
+        CallError::Cut { .. } if text.contains("invalid http") || text.contains("parse") => {
+            "what listens there is no HTTP server: check the port in COMFYUI_URL"
+        }
         CallError::Unreachable { .. } if local => {
             "ComfyUI is not running, or on another port (COMFYUI_URL); from inside a container 127.0.0.1 is the \
              container itself: use http://host.docker.internal:8188 and start ComfyUI with --listen"
@@ -103,4 +122,8 @@ fn likely_cause(error: &CallError, url: &str) -> &'static str {
         CallError::Status { .. } | CallError::Malformed { .. } => "another program answers on that port",
         _ => "see ComfyUI's own log",
     }
+}
+
+fn is_tls_trouble(text: &str) -> bool {
+    ["tls", "certificate", "corrupt message", "handshake"].iter().any(|word| text.contains(word))
 }

@@ -54,7 +54,12 @@ pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
 fn write_new(path: &Path) -> Result<bool, Failure> {
     use std::io::Write as _;
     let failed = |error: std::io::Error| Failure::failed(format!("{} can't be written: {error}", path.display()));
-    match std::fs::OpenOptions::new().write(true).create_new(true).open(path) {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    // It is where secrets are written.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
         Ok(mut file) => file.write_all(EXAMPLE.as_bytes()).map(|()| true).map_err(failed),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(failed(error)),

@@ -1,31 +1,21 @@
 //! `list-workflows`.
 
-use gateway_config::Overrides;
-use gateway_db::{Database, DbError};
+use gateway_config::{Overrides, Settings};
+use gateway_db::{Database, DbError, WorkflowSummary};
 use serde_json::{Value, json};
 
-use crate::cli::Setting;
+use crate::cli::{ListWorkflows, Setting};
 use crate::exit::Failure;
-use crate::http::Remote;
+use crate::http::{Remote, elsewhere};
 
 /// Lists from the database, or from the gateway that holds it.
-pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
+pub(crate) async fn run(setting: &Setting<'_>, args: ListWorkflows) -> Result<(), Failure> {
     let settings = setting.load(&Overrides::default())?;
-    let database_settings = settings.database.clone();
-    let opened = tokio::task::spawn_blocking(move || Database::open(&database_settings)).await;
-    let items: Vec<Value> = match opened.map_err(Failure::failed)? {
-        Ok(database) => database
-            .list_workflows()
-            .await
-            .map_err(Failure::failed)?
-            .into_iter()
-            .map(|w| json!({"id": w.id, "name": w.name, "description": w.description, "version": w.version}))
-            .collect(),
-        Err(DbError::InUse { .. }) => {
-            let answer = Remote::local(&settings)?.get("/workflows").await?;
-            answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default()
-        }
-        Err(error) => return Err(Failure::failed(error)),
+    let items = match &args.gateway {
+        Some(url) => of_gateway(&Remote::new(url)?).await?,
+        // A look makes nothing.
+        None if !settings.database.path.exists() => Vec::new(),
+        None => of_database(&settings).await?,
     };
     if items.is_empty() {
         setting.output.say("no workflows are registered; `comfyui-gateway init` registers the bundled ones");
@@ -37,4 +27,26 @@ pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
     }
     setting.output.json(&json!({"items": items}));
     Ok(())
+}
+
+async fn of_gateway(remote: &Remote) -> Result<Vec<Value>, Failure> {
+    let answer = remote.get("/workflows").await?;
+    Ok(answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default())
+}
+
+async fn of_database(settings: &Settings) -> Result<Vec<Value>, Failure> {
+    let opened = settings.database.clone();
+    let opened = tokio::task::spawn_blocking(move || Database::open(&opened)).await;
+    let view =
+        |w: WorkflowSummary| json!({"id": w.id, "name": w.name, "description": w.description, "version": w.version});
+    match opened.map_err(Failure::failed)? {
+        Ok(database) => {
+            let workflows = database.list_workflows().await.map_err(Failure::failed)?;
+            Ok(workflows.into_iter().map(view).collect())
+        }
+        Err(held @ DbError::InUse { .. }) => {
+            of_gateway(&Remote::local(settings)?).await.map_err(|error| elsewhere(error, &held))
+        }
+        Err(error) => Err(Failure::failed(error)),
+    }
 }

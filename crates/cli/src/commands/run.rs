@@ -24,6 +24,7 @@ pub(crate) async fn run(setting: &Setting<'_>, args: RunArgs) -> Result<(), Fail
         version = env!("CARGO_PKG_VERSION"),
         "the gateway serves"
     );
+    setting.output.json(&serde_json::json!({"url": gateway.url(), "address": gateway.address().to_string()}));
     wait_for_stop().await;
     tracing::info!("stopping: jobs under way may end; a second signal ends it at once");
     tokio::select! {

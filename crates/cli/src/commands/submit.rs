@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gateway_config::Overrides;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -15,6 +15,8 @@ use crate::http::Remote;
 use crate::output::Output;
 
 const POLL: Duration = Duration::from_millis(200);
+/// How long a gateway that went away is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Submits, and where asked waits, shows progress and downloads.
 pub(crate) async fn run(setting: &Setting<'_>, args: Submit) -> Result<(), Failure> {
@@ -26,7 +28,10 @@ pub(crate) async fn run(setting: &Setting<'_>, args: Submit) -> Result<(), Failu
     if let (Some(priority), Some(object)) = (&args.priority, body.as_object_mut()) {
         object.insert(String::from("priority"), value_of(priority));
     }
-    let answer = remote.send(Method::POST, "/jobs", Some(&body)).await?;
+    if let Some(folder) = &args.out {
+        make_folder(folder).await?;
+    }
+    let answer = remote.send(Method::POST, "/jobs", Some(&body)).await.map_err(|error| hint(error, &args.inputs))?;
     let id = text(&answer, "jobId").to_owned();
     if !args.wait && args.out.is_none() {
         setting.output.say(format!("queued {id}\nfollow it: {}/jobs/{id}", remote.base()));
@@ -36,11 +41,11 @@ pub(crate) async fn run(setting: &Setting<'_>, args: Submit) -> Result<(), Failu
     setting.output.say(format!("queued {id}"));
     let job = follow(&remote, &id, setting.output).await?;
     let files = match &args.out {
-        Some(folder) => download(&remote, &job, folder).await?,
-        None => Vec::new(),
+        Some(folder) => download(&remote, &job, folder).await,
+        None => Ok(Vec::new()),
     };
     setting.output.json(&job);
-    conclude(&remote, &job, &files, setting.output)
+    conclude(&remote, &job, &files?, setting.output)
 }
 
 /// `key=value` pairs: what reads as JSON is JSON, else text.
@@ -58,6 +63,18 @@ fn inputs(pairs: &[String]) -> Result<Map<String, Value>, Failure> {
     Ok(inputs)
 }
 
+/// A text such as `true` or `123` was taken for JSON: says how to write it.
+fn hint(error: Failure, pairs: &[String]) -> Failure {
+    if !error.to_string().contains("must be a string") {
+        return error;
+    }
+    let taken = pairs.iter().filter_map(|pair| pair.split_once('=')).find(|(_, value)| !value_of(value).is_string());
+    match taken {
+        Some((key, value)) => error.adding(format!("a text that reads as JSON needs quotes: '{key}=\"{value}\"'")),
+        None => error,
+    }
+}
+
 fn value_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_text| Value::from(text))
 }
@@ -66,8 +83,22 @@ fn value_of(text: &str) -> Value {
 pub(crate) async fn follow(remote: &Remote, id: &str, output: Output) -> Result<Value, Failure> {
     let bar = bar(output);
     let mut last = String::new();
+    let mut heard = Instant::now();
     loop {
-        let job = remote.get(&format!("/jobs/{id}")).await?;
+        let job = match remote.get(&format!("/jobs/{id}")).await {
+            Ok(job) => job,
+            // A gateway that is restarted goes on with the job.
+            Err(error) if error.is_unreachable() && heard.elapsed() < PATIENCE => {
+                bar.set_message("the gateway does not answer; waiting for it");
+                tokio::time::sleep(POLL).await;
+                continue;
+            }
+            Err(error) => {
+                bar.finish_and_clear();
+                return Err(error.adding(format!("the job goes on: {}/jobs/{id}", remote.base())));
+            }
+        };
+        heard = Instant::now();
         let (percent, line) = describe(&job);
         bar.set_position(percent);
         bar.set_message(line.clone());
@@ -115,12 +146,18 @@ fn describe(job: &Value) -> (u64, String) {
     (number("percent").unwrap_or(0), line)
 }
 
+/// Makes the folder for the outputs and tries whether it can be written, before anything is run for it.
+async fn make_folder(folder: &Path) -> Result<(), Failure> {
+    let failed = |error| Failure::failed(format!("--out: {} can't be written: {error}", folder.display()));
+    tokio::fs::create_dir_all(folder).await.map_err(failed)?;
+    let probe = folder.join(format!(".probe-{}", std::process::id()));
+    tokio::fs::write(&probe, b"").await.map_err(failed)?;
+    tokio::fs::remove_file(&probe).await.map_err(failed)
+}
+
 async fn download(remote: &Remote, job: &Value, folder: &Path) -> Result<Vec<String>, Failure> {
-    tokio::fs::create_dir_all(folder)
-        .await
-        .map_err(|error| Failure::failed(format!("{} can't be made: {error}", folder.display())))?;
     let mut files = Vec::new();
-    let id: String = text(job, "jobId").chars().take(8).collect();
+    let id = text(job, "jobId");
     for output in job.get("outputs").and_then(Value::as_array).into_iter().flatten() {
         let target = folder.join(format!("{id}-{}", text(output, "file")));
         remote.download(text(output, "url"), &target).await?;
@@ -134,7 +171,10 @@ pub(crate) fn conclude(remote: &Remote, job: &Value, files: &[String], output: O
     let status = text(job, "status");
     if status != "succeeded" {
         let part = |name: &str| job.pointer(&format!("/error/{name}")).and_then(Value::as_str);
-        let mut message = format!("the job {status}");
+        let mut message = match status {
+            "canceled" => String::from("the job was canceled"),
+            status => format!("the job {status}"),
+        };
         if let (Some(code), Some(text)) = (part("code"), part("message")) {
             message = format!("the job {status}: {code}: {text}");
         }

@@ -14,13 +14,20 @@ fn picture(out: &str) -> Vec<u8> {
 
 #[test]
 fn without_comfyui_url_the_demo_says_that_it_is_simulated_and_makes_a_picture() {
-    let place = Place::new();
-    let out = place.run(&["demo", "--once", "--port", "0", "--prompt", "a red kite"]).expect(0).out;
+    let mut place = Place::new();
+    let demo = place.run(&["demo", "--once", "--port", "0", "--prompt", "a red kite"]).expect(0);
+    demo.says(&["no credentials are asked for"]);
+    let out = demo.out;
     assert!(out.contains("ComfyUI   SIMULATED at http://127.0.0.1:"), "{out}");
     assert!(!out.contains("REAL"), "{out}");
     assert!(out.contains("a red kite") && out.contains("succeeded\n") && out.contains("/outputs/"), "{out}");
     assert!(picture(&out).starts_with(PNG));
-    assert_eq!(place.run(&["--json", "list-workflows"]).expect(0).json()["items"].as_array().unwrap().len(), 3);
+    let workflows =
+        |place: &Place| place.run(&["--json", "list-workflows"]).expect(0).json()["items"].as_array().unwrap().len();
+    assert_eq!(workflows(&place), 0, "jobs that wait for a real ComfyUI get no simulated picture");
+    assert!(!place.path("data/gateway.db").exists());
+    place.set("DATABASE_URL", "data/demo/gateway.db");
+    assert_eq!(workflows(&place), 3);
 }
 
 #[test]

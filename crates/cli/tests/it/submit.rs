@@ -32,10 +32,50 @@ fn submit_waits_downloads_the_outputs_and_tells_in_json_what_became_of_the_job()
     let job = place.run(&arguments).expect(0).json();
     assert_eq!((&job["status"], &job["resolvedInputs"]["seed"]), (&"succeeded".into(), &7.into()), "{job}");
     let output = &job["outputs"][0];
-    let id: String = job["jobId"].as_str().unwrap().chars().take(8).collect();
-    let saved = format!("json/{id}-{}", output["file"].as_str().unwrap());
+    let saved = format!("json/{}-{}", job["jobId"].as_str().unwrap(), output["file"].as_str().unwrap());
     let bytes = std::fs::read(place.path(&saved)).unwrap();
     assert_eq!(output["size"].as_u64(), Some(bytes.len() as u64), "{job}");
+
+    let more = ["--json", "submit", "icon_512", "prompt=a kite", "seed=8", "--out", "json"];
+    place.run(&more).expect(0);
+    assert_eq!(std::fs::read_dir(place.path("json")).unwrap().count(), 2, "the next job's picture is another file");
+}
+
+#[test]
+fn a_folder_that_can_not_be_written_is_told_before_anything_is_run() {
+    let (mut place, _comfyui) = Place::with_comfyui(&[]);
+    place.run(&["init"]).expect(0);
+    let _gateway = place.start_gateway();
+    place.write("taken", "a file");
+    place.run(&["submit", "icon_512", "prompt=x", "--out", "taken"]).expect(1).says(&["--out: taken can't be written"]);
+    let stats = place.run(&["--json", "health"]).expect(0).json();
+    assert_eq!(stats["gateway"]["queue"]["depth"], 0, "{stats}");
+}
+
+#[test]
+fn a_gateway_that_is_restarted_does_not_end_the_wait_for_its_job() {
+    let (mut place, _comfyui) = Place::with_comfyui(&["--step-ms", "300"]);
+    place.run(&["init"]).expect(0);
+    place.set("SHUTDOWN_GRACE_SECONDS", "0");
+    let gateway = place.start_gateway();
+    let waiting = place.start(&["submit", "icon_512", "prompt=x", "steps=12", "--wait"]);
+    waiting.err.find("the job runs", |line| line.contains("step").then_some(()));
+    drop(gateway);
+    let _next = place.start(&["run"]);
+    let told = waiting.end().expect(0);
+    assert!(told.out.contains("succeeded\n"), "{told:?}");
+}
+
+#[test]
+fn what_is_said_helps_to_say_it_right() {
+    let (mut place, _comfyui) = Place::with_comfyui(&[]);
+    place.run(&["init"]).expect(0);
+    place.run(&["submit", "icon_512", "--gateway", "127.0.0.1:3000"]).expect(2).says(&["http://127.0.0.1:3000"]);
+    place.run(&["--env-file", "nope.env", "health"]).expect(2).says(&["--env-file: there is no nope.env"]);
+    let usage = place.run(&["--json", "submit"]).expect(2).json();
+    assert!(usage["error"].as_str().is_some_and(|error| error.contains("WORKFLOW")), "{usage}");
+    let _gateway = place.start_gateway();
+    place.run(&["submit", "icon_512", "prompt=123"]).expect(1).says(&["'prompt=\"123\"'"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ const SHADOW: Rgba<u8> = Rgba([0, 0, 0, 255]);
 
 /// Breaks a text into lines of at most `columns` characters, between words where that is possible.
 pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let text = &spell_out(text);
     let mut lines = Vec::new();
     let mut line = String::new();
     let mut length = 0;
@@ -32,6 +33,23 @@ pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
+/// Letters that the font lacks become their code points: two prompts never look alike.
+fn spell_out(text: &str) -> String {
+    let mut spelt = String::new();
+    for letter in text.chars() {
+        if letter.is_whitespace() || glyph(letter).is_some() {
+            spelt.push(letter);
+        } else {
+            spelt.push_str(&format!("<{:X}>", u32::from(letter)));
+        }
+    }
+    spelt
+}
+
+fn glyph(letter: char) -> Option<[u8; 8]> {
+    BASIC_FONTS.get(letter).or_else(|| LATIN_FONTS.get(letter))
+}
+
 /// Writes one line with its top left corner at `place`.
 pub(super) fn write(picture: &mut RgbaImage, text: &str, place: (u32, u32), scale: u32) {
     let (left, top) = place;
@@ -48,8 +66,7 @@ pub(super) fn write(picture: &mut RgbaImage, text: &str, place: (u32, u32), scal
 fn draw(picture: &mut RgbaImage, letter: char, place: (u32, u32), look: (u32, Rgba<u8>)) {
     let (left, top) = place;
     let (scale, colour) = look;
-    let glyph = BASIC_FONTS.get(letter).or_else(|| LATIN_FONTS.get(letter)).or_else(|| BASIC_FONTS.get('?'));
-    for (row, bits) in (0..).zip(glyph.unwrap_or_default()) {
+    for (row, bits) in (0..).zip(glyph(letter).unwrap_or_default()) {
         for column in (0..8).filter(|column| bits & (1 << column) != 0) {
             for y in 0..scale {
                 for x in 0..scale {
@@ -71,5 +88,6 @@ mod tests {
     fn words_are_kept_whole_when_they_fit() {
         assert_eq!(wrap("a red fox jumps", 7), ["a red", "fox", "jumps"]);
         assert_eq!(wrap("abcdefghij kl", 4), ["abcd", "efgh", "ij", "kl"]);
+        assert_eq!(wrap("é 狐", 20), ["é <72D0>"]);
     }
 }

@@ -49,6 +49,10 @@ fn a_wrong_value_is_named_with_its_origin_and_what_is_allowed() {
         ("S3_ENDPOINT=nope", ["S3_ENDPOINT is `nope`", "http://"]),
         ("DATABASE_URL=mysql://x", ["DATABASE_URL is `mysql://x`", "file path"]),
         ("HOST=a b", ["HOST is `a b`", "IP address"]),
+        ("DATABASE_URL=:memory:", ["DATABASE_URL is `:memory:`", "path of a file"]),
+        ("DATABASE_URL=sqlite://", ["DATABASE_URL is `sqlite://`", "path of a file"]),
+        ("WEBHOOK_ALLOWED_DOMAINS=http://a,,b", ["WEBHOOK_ALLOWED_DOMAINS is", "*.example.com"]),
+        ("S3_BUCKET=a/b", ["S3_BUCKET is `a/b`", "3 to 63"]),
     ] {
         let text = faults(&line.replace("a b", "\"a b\""));
         for part in parts {
@@ -122,5 +126,35 @@ fn the_example_file_names_every_variable_with_its_default() {
             example.lines().any(|l| l.trim_start_matches("# ").trim_start_matches('#') == line),
             ".env.example lacks `{line}`"
         );
+    }
+}
+
+#[test]
+fn a_password_in_a_wrong_url_is_not_shown() {
+    for line in [
+        "COMFYUI_URL=https://bob:hunter2@gpu.example?x=1",
+        "COMFYUI_URL='http://bob:hunter2#@gpu.example'",
+        "COMFYUI_URL='http://bob:hun@ter2@gpu.example?'",
+        "DATABASE_URL=mysql://bob:hunter2@db/gateway",
+        "S3_ENDPOINT=s3://bob:hunter2@minio",
+    ] {
+        let text = faults(line);
+        assert!(!text.contains("hun") && !text.contains("ter2") && !text.contains("bob"), "{text}");
+        assert!(text.contains("//…@"), "{text}");
+    }
+}
+
+#[test]
+fn a_file_that_begins_with_a_byte_order_mark_is_read() {
+    assert_eq!(from_file("\u{feff}PORT=4000\n").unwrap().http.port, 4000);
+}
+
+#[test]
+fn the_usual_forms_of_allowed_domains_are_taken() {
+    for good in ["*", "example.com", "*.example.com, hooks:8080", "127.0.0.1:9000,[::1]"] {
+        assert!(from_file(&format!("WEBHOOK_ALLOWED_DOMAINS=\"{good}\"")).is_ok(), "{good}");
+    }
+    for bad in ["*.", "a.*.com", "*foo.com", "a b", "host:99999"] {
+        assert!(from_file(&format!("WEBHOOK_ALLOWED_DOMAINS=\"{bad}\"")).is_err(), "{bad}");
     }
 }
