@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{HttpRequest, web};
 use futures_util::StreamExt as _;
-use gateway_core::ErrorCode;
+use gateway_core::{ErrorCode, Fault};
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
@@ -16,6 +16,8 @@ use crate::error::ApiError;
 
 /// How deep arrays and objects may nest.
 const MAX_DEPTH: usize = 64;
+/// Largest body of a request that takes none.
+const MAX_NOTHING: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// 2^64: whole numbers from here on have lost digits when they arrive.
@@ -41,6 +43,34 @@ pub(crate) async fn read_object(
         Value::Object(object) => Ok(object),
         _ => Err(ApiError::fault("", "must be a JSON object")),
     }
+}
+
+/// Reads the body of a request that takes none: nothing, or an object without fields.
+pub(crate) async fn read_nothing(request: &HttpRequest, payload: web::Payload) -> Result<(), ApiError> {
+    let bytes = match tokio::time::timeout(DEADLINE, collect(payload, MAX_NOTHING)).await {
+        Ok(bytes) => bytes?,
+        Err(_elapsed) => {
+            return Err(ApiError { status: 408, ..ApiError::bad_request("the body did not arrive in time") });
+        }
+    };
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    check_headers(request, MAX_NOTHING)?;
+    match parse(&bytes)? {
+        Value::Object(fields) if fields.is_empty() => Ok(()),
+        Value::Object(fields) => {
+            let unknown = |name: &String| Fault::new(pointer(name), "unknown field; this request takes none");
+            Err(ApiError::invalid(fields.keys().map(unknown).collect()))
+        }
+        _ => Err(ApiError::fault("", "must be a JSON object without fields, or nothing")),
+    }
+}
+
+/// The JSON pointer to a field of the body.
+fn pointer(name: &str) -> String {
+    let shown: String = name.chars().take(64).collect();
+    format!("/{}", shown.replace('~', "~0").replace('/', "~1"))
 }
 
 fn check_headers(request: &HttpRequest, limit: usize) -> Result<(), ApiError> {

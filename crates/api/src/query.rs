@@ -27,6 +27,8 @@ impl Query {
                 query.fault(&name, format!("unknown parameter; there are: {names}"));
             } else if value.contains('\0') {
                 query.fault(&name, "NUL is not allowed");
+            } else if value.is_empty() {
+                query.fault(&name, "must not be empty; leave it out");
             } else if let Entry::Vacant(place) = query.values.entry(name.clone()) {
                 place.insert(value);
             } else {
@@ -37,7 +39,7 @@ impl Query {
     }
 
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.values.get(name).map(String::as_str)
     }
 
     /// The parameter `name`, as `parse` reads it; noted as a fault that says what is `allowed` where it can't.

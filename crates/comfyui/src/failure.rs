@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::redact::strip_paths;
+use crate::redact::clean;
 
 /// Longest message that is kept, in characters.
 const MAX_MESSAGE_CHARS: usize = 2_000;
@@ -48,7 +48,7 @@ impl ExecutionFailure {
         let exception_type = text("exception_type").unwrap_or_default().to_owned();
         let message = without_tip(text("exception_message").unwrap_or_default());
         let class = classify(&exception_type, message);
-        let message = strip_paths(message).chars().take(MAX_MESSAGE_CHARS).collect();
+        let message = clean(message).chars().take(MAX_MESSAGE_CHARS).collect();
         Self {
             node_id: data.get("node_id").and_then(id_text),
             node_type: text("node_type").map(str::to_owned),

@@ -1,11 +1,50 @@
-//! Takes the server's directories out of messages meant for people: `/srv/comfy/input/a.png` becomes `a.png`.
-//! Owns the recognition of absolute paths in running text; URLs and relative paths stay.
+//! Takes out of messages meant for people what is the server's own: directories (`/srv/comfy/input/a.png` becomes
+//! `a.png`), tracebacks, keys, credentials, addresses. Owns their recognition in running text.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// What begins the part of a message that is for the server's developers alone.
+const TRACEBACK: &str = "Traceback (most recent call last)";
+
+/// Patterns of secrets and addresses, and what stands in their place.
+static SECRETS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    [
+        (r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{6,}", "$1 [hidden]"),
+        (
+            r#"(?i)\b([a-z0-9_-]*(?:api[_-]?key|access[_-]?key|\bkey|token|secret|password|passwd|authorization)["']?\s*[:=]\s*["']?)[^\s"',;&)\]}]{4,}"#,
+            "$1[hidden]",
+        ),
+        (r"\b(?:sk-|hf_|gh[pousr]_|xox[abp]-|AKIA)[A-Za-z0-9_-]{6,}", "[hidden]"),
+        (r"\beyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_.-]+", "[hidden]"),
+        (r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@]+@", "$1"),
+        (r#"~/(?:[^\s'"/]+/)*([^\s'"/]+)"#, "$1"),
+        (r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?::[0-9]{1,5})?\b", "[address]"),
+    ]
+    .into_iter()
+    .filter_map(|(pattern, instead)| Some((Regex::new(pattern).ok()?, instead)))
+    .collect()
+});
+
+/// `text` without the server's directories, tracebacks, keys, credentials and addresses.
+pub(crate) fn clean(text: &str) -> String {
+    let text = text.split_once(TRACEBACK).map_or(text, |(before, _)| before).trim_end();
+    let mut clean = strip_paths(text);
+    for (pattern, instead) in SECRETS.iter() {
+        if let Cow::Owned(replaced) = pattern.replace_all(&clean, *instead) {
+            clean = replaced;
+        }
+    }
+    clean
+}
 
 /// Characters that end a path that stands without quotes.
 const ENDS: [char; 14] = ['\'', '"', '`', '<', '>', '|', ',', ';', ':', '(', ')', ']', '}', '*'];
 
 /// Replaces each absolute path of two or more components by its last component.
-pub(crate) fn strip_paths(text: &str) -> String {
+fn strip_paths(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
     let mut before = None;
@@ -89,6 +128,40 @@ mod tests {
         ] {
             assert_eq!(strip_paths(text), text);
         }
+    }
+
+    #[test]
+    fn keys_credentials_addresses_and_tracebacks_are_hidden() {
+        for (text, shown) in [
+            ("Authorization: Bearer eyJhbGciOi.abc.def", "Authorization: [hidden] [hidden]"),
+            ("got api_key=abcdef123, retry", "got api_key=[hidden], retry"),
+            ("key=sk-123456789", "key=[hidden]"),
+            ("use sk-123456789 or hf_abcdefgh", "use [hidden] or [hidden]"),
+            ("token ghp_0123456789abcdef refused", "token [hidden] refused"),
+            ("AKIAIOSFODNN7EXAMPLE", "[hidden]"),
+            ("password: hunter2", "password: [hidden]"),
+            (r#"{"secret": "abcd1234"}"#, r#"{"secret": "[hidden]"}"#),
+            ("see https://u:p@host/x", "see https://host/x"),
+            ("open ~/models/y.txt", "open y.txt"),
+            ("no route to 10.0.0.5:8188", "no route to [address]"),
+            ("boom\nTraceback (most recent call last):\n  File \"b.py\", line 1", "boom"),
+        ] {
+            assert_eq!(clean(text), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_alike_stays() {
+        for text in [
+            "Token indices sequence length is longer than 77",
+            "mat1 and mat2 shapes cannot be multiplied (77x2048 and 768x320)",
+            "torch 2.5.1 on CUDA 12.4",
+            "KeyError: 'x'",
+            "missing key(s) in state_dict",
+        ] {
+            assert_eq!(clean(text), text);
+        }
+        assert_eq!(SECRETS.len(), 7, "each pattern can be read");
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::{failure::id_text, redact::strip_paths};
+use crate::{failure::id_text, redact};
 
 /// Longest text that is kept of one fault; lists of choices can be long.
 const MAX_TEXT_CHARS: usize = 400;
@@ -209,7 +209,7 @@ fn read_fault(fault: &Map<String, Value>) -> InputFault {
 }
 
 fn shorten(text: &str) -> String {
-    let clean = strip_paths(text.trim());
+    let clean = redact::clean(text.trim());
     let mut short: String = clean.chars().take(MAX_TEXT_CHARS).collect();
     if short.len() < clean.len() {
         short.push('…');

@@ -7,7 +7,7 @@ use gateway_core::{ErrorCode, JobId};
 use gateway_db::NewJob;
 use serde_json::json;
 
-use crate::body::read_object;
+use crate::body::{read_nothing, read_object};
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::jobs::accept::accept;
@@ -24,6 +24,11 @@ pub(crate) async fn create_job(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     Query::read(&request, &[])?.check()?;
+    if request.headers().contains_key("idempotency-key") {
+        // Who sends one relies on it: two jobs in place of one would be found out too late.
+        let message = "this gateway keeps no idempotency keys yet; leave the header out";
+        return Err(ApiError::fault("Idempotency-Key", message));
+    }
     let body = read_object(&request, payload, state.parts.http.max_json_bytes).await?;
     let request = request::read(body, state.parts.database.now())?;
     submit(&state, request, correlation, None).await
@@ -35,8 +40,10 @@ pub(crate) async fn retry_job(
     path: Path<String>,
     correlation: CorrelationId,
     request: HttpRequest,
+    payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     Query::read(&request, &[])?.check()?;
+    read_nothing(&request, payload).await?;
     let id = parse_id(&path)?;
     let job = state.parts.database.find_job(id, state.caller().scope()).await?.ok_or_else(ApiError::job_not_found)?;
     if !job.status.is_ended() {

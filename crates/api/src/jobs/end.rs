@@ -1,6 +1,6 @@
 //! `POST /jobs/{id}/cancel` and `DELETE /jobs/{id}`.
 
-use actix_web::web::{Data, Path};
+use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use gateway_broker::Entry;
 use gateway_core::event::JobEvent;
@@ -8,6 +8,7 @@ use gateway_core::{ErrorCode, JobStatus};
 use gateway_db::{CancelOutcome, DeleteOutcome};
 use serde_json::json;
 
+use crate::body::read_nothing;
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::jobs::parse_id;
@@ -20,8 +21,10 @@ pub(crate) async fn cancel_job(
     path: Path<String>,
     correlation: CorrelationId,
     request: HttpRequest,
+    payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     Query::read(&request, &[])?.check()?;
+    read_nothing(&request, payload).await?;
     let id = parse_id(&path)?;
     let broker = &state.parts.broker;
     let outcome = state.parts.database.cancel_job(id, state.caller().scope()).await?;
@@ -61,8 +64,10 @@ pub(crate) async fn delete_job(
     path: Path<String>,
     correlation: CorrelationId,
     request: HttpRequest,
+    payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     Query::read(&request, &[])?.check()?;
+    read_nothing(&request, payload).await?;
     let id = parse_id(&path)?;
     match state.parts.database.delete_job(id, state.caller().scope()).await? {
         DeleteOutcome::NotFound => Err(ApiError::job_not_found()),

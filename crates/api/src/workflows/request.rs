@@ -10,8 +10,6 @@ use crate::error::ApiError;
 
 const MAX_NAME: usize = 200;
 const MAX_DESCRIPTION: usize = 4_000;
-const ONLY_PREVIEWS: &str =
-    "the workflow saves nothing, it only previews; name the preview nodes here to keep what they show";
 const FIELDS: &str = "id, name, description, workflow, inputSchema, outputs, requirements";
 
 /// Reads a workflow from `body`. `path_id` is the id in the URL of a `PUT`.
@@ -77,9 +75,6 @@ fn compile(source: WorkflowSource<'_>, catalog: Option<&NodeCatalog>) -> Result<
     let named = alone(found)?;
     // To name a preview would ask for its temp files, which nobody did.
     let lasting: Vec<String> = found.iter().filter(|id| !named.is_preview(id)).cloned().collect();
-    if lasting.is_empty() {
-        return Err(vec![Fault::new("/outputs", ONLY_PREVIEWS)]);
-    }
     alone(&lasting).map(|_| (schema.clone(), lasting.clone()))
 }
 
@@ -176,7 +171,6 @@ mod tests {
             (&["Showcase", "S3Uploader"], &["2"]),
             // The same with and without a catalog: whatever saves counts.
             (&["SaveImage"], &[]),
-            (&["PreviewImage"], &[]),
         ] {
             let workflow = registered(chain(classes), json!([]), Some(&catalog)).unwrap();
             assert_eq!(workflow.outputs, stored, "{classes:?}");

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use gateway_core::ErrorCode;
 use gateway_db::DbError;
 
-use crate::body::read_object;
+use crate::body::{read_nothing, read_object};
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::query::Query;
@@ -71,8 +71,17 @@ pub(crate) async fn delete_workflow(
     path: Path<String>,
     correlation: CorrelationId,
     request: HttpRequest,
+    payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     Query::read(&request, &[])?.check()?;
+    read_nothing(&request, payload).await?;
+    if let Some(allowed) = versions(&request)? {
+        let current =
+            state.parts.database.find_workflow(&path, None).await?.ok_or_else(ApiError::workflow_not_found)?;
+        if !allowed.contains(&current.summary.version) {
+            return Err(lost_race(current.summary.version));
+        }
+    }
     if !state.parts.database.delete_workflow(&path).await? {
         return Err(ApiError::workflow_not_found());
     }
@@ -101,7 +110,7 @@ fn versions(request: &HttpRequest) -> Result<Option<Vec<i32>>, ApiError> {
 
 fn lost_race(version: i32) -> ApiError {
     ApiError::new(ErrorCode::Conflict, format!("the workflow is at version {version}: somebody replaced it meanwhile"))
-        .recommend("GET it again, apply your change to that, and PUT with its ETag in If-Match")
+        .recommend("GET it again, apply your change to that, and send it with its ETag in If-Match")
 }
 
 async fn answer(

@@ -205,11 +205,15 @@ fn a_graph_needs_output_nodes_but_not_too_many() {
     none["4"]["class_type"] = json!("Nothing");
     assert_fault(&faults(&none, &schema()), "/workflow", "has no output node");
     assert_eq!(compile_with(&none, &schema(), &["4"]).unwrap().output_nodes(), ["4"]);
-    for class in ["VHS_VideoCombine", "ShowText", "MyExporter", "websocketSEND", "DisplayAny", "PreviewImage"] {
+    for class in ["VHS_VideoCombine", "ShowText", "MyExporter", "websocketSEND", "DisplayAny"] {
         let mut graph = graph();
         graph["4"]["class_type"] = json!(class);
         assert!(compile_with(&graph, &schema(), &[]).is_ok(), "{class}");
     }
+    let mut previews = graph();
+    previews["4"]["class_type"] = json!("PreviewImage");
+    assert_fault(&faults(&previews, &schema()), "/outputs", "it only previews");
+    assert!(compile_with(&previews, &schema(), &["4"]).is_ok(), "named, they count");
     let mut inner = graph();
     inner["3"]["class_type"] = json!("SaveAndPass");
     assert_eq!(compile_with(&inner, &schema(), &[]).unwrap().output_nodes(), ["4"]);

@@ -22,7 +22,7 @@ pub(super) fn check(
     catalog: Option<&NodeCatalog>,
     faults: &mut Vec<Fault>,
 ) {
-    check_prefixes(graph, faults);
+    check_files(graph, faults);
     check_template_defaults(template, faults);
     let Some(schema) = schema else { return };
     for property in &schema.properties {
@@ -48,12 +48,17 @@ pub(super) fn check(
     }
 }
 
-/// Literal prefixes, and the literal parts of those with placeholders.
-fn check_prefixes(graph: &Graph<'_>, faults: &mut Vec<Fault>) {
+/// Literal prefixes and names of files, and the literal parts of those with placeholders.
+fn check_files(graph: &Graph<'_>, faults: &mut Vec<Fault>) {
     for node in &graph.nodes {
         for (input, value) in node.inputs {
-            let text = value.as_str().filter(|_| policy::is_prefix_input(input));
-            if let Some(message) = text.and_then(policy::path_fault) {
+            let Some(text) = value.as_str() else { continue };
+            let loads = policy::loaded_file(node.class, input).is_some();
+            let fault = match () {
+                () if policy::is_prefix_input(input) || loads => policy::path_fault(text),
+                () => None,
+            };
+            if let Some(message) = fault.or_else(|| policy::marker_fault(node.class, text).filter(|_| loads)) {
                 faults.push(Fault::new(input_path(node.id, input), message));
             }
         }

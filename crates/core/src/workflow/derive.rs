@@ -48,6 +48,12 @@ fn property(name: &str, uses: &[&Use], default: Option<&Value>, catalog: Option<
         seed(spec)
     } else {
         match (spec, place) {
+            // A text input takes the default of the template as text, whatever it reads as.
+            (Some(spec), _)
+                if matches!(spec.kind, InputKind::Text) && default.is_some_and(|each| !each.is_string()) =>
+            {
+                by_type(default)
+            }
             (Some(spec), _) => of_spec(spec),
             (None, Some(place)) => by_name(name).or_else(|| by_name(&place.input)).unwrap_or_else(|| by_type(default)),
             (None, None) => {

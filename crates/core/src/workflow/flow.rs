@@ -125,6 +125,7 @@ impl<'g> Flow<'g> {
             "LatentFromBatch" | "ImageFromBatch" => at.taken(),
             "ImageCrop" => at.cropped(),
             "ImageUpscaleWithModel" => at.upscaled(),
+            "ImageStitch" => at.stitched(),
             _ => at.general(),
         })
     }
@@ -204,6 +205,11 @@ impl<'g> Place<'_, 'g> {
             (made.width, made.height) = (Some(width), Some(height));
             made.scale(scale, cause);
         }
+        if let Some((side, cause)) = self.given("largest_size") {
+            let (width, height) = (made.width.unwrap_or(side), made.height.unwrap_or(side));
+            (made.width, made.height) = (Some(width), Some(height));
+            made.scale(side / width.max(height), cause);
+        }
         self.pad(&mut made);
         self.set_sides(&mut made);
         if let Some((batch, cause)) = self.given("batch_size") {
@@ -218,7 +224,8 @@ impl<'g> Place<'_, 'g> {
     /// A width or height on the node; with only one of them the other keeps the proportion.
     fn set_sides(&self, made: &mut Made<'g>) {
         let before = (made.width, made.height);
-        let (width, height) = (self.given("width"), self.given("height"));
+        let width = self.given("width").or_else(|| self.given("target_width"));
+        let height = self.given("height").or_else(|| self.given("target_height"));
         if let Some((side, cause)) = width {
             (made.width, made.width_by) = (Some(side), Some(cause));
         }
@@ -268,6 +275,25 @@ impl<'g> Place<'_, 'g> {
             made.batch_by = Some(Cause { node: self.id, input });
         }
         made.batch = Some(batch);
+        made
+    }
+
+    /// Two pictures side by side, or one above the other.
+    fn stitched(&self) -> Made<'g> {
+        let mut made = self.passed();
+        let beside = !matches!(self.inputs.get("direction").and_then(Value::as_str), Some("up" | "down"));
+        let (first, second) = (self.fed_by("image1"), self.fed_by("image2"));
+        let side = |fed: Option<&Made<'g>>, of: fn(&Made<'g>) -> Option<f64>| fed.and_then(of).unwrap_or(0.0);
+        let (width, height): (fn(&Made<'g>) -> Option<f64>, fn(&Made<'g>) -> Option<f64>) = (|m| m.width, |m| m.height);
+        let (along, across) = if beside { (width, height) } else { (height, width) };
+        let gap = self.given("spacing_width").map_or(0.0, |(gap, _)| gap);
+        let long = side(first, along) + side(second, along) + gap;
+        let wide = side(first, across).max(side(second, across));
+        if second.is_some() && long > 0.0 {
+            let cause = Some(Cause { node: self.id, input: "image2" });
+            (made.width, made.height) = if beside { (Some(long), Some(wide)) } else { (Some(wide), Some(long)) };
+            if beside { made.width_by = cause } else { made.height_by = cause }
+        }
         made
     }
 

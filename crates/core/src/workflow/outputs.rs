@@ -38,6 +38,12 @@ pub(super) fn pick(
         let message = "has no output node; add one that saves the result, such as SaveImage, or name it in `outputs`";
         faults.push(Fault::new("/workflow", message));
     }
+    let only_previews = graph.nodes.iter().filter(is_output).all(|node| is_preview_class(node.class));
+    if !found.is_empty() && declared.is_empty() && only_previews {
+        let message =
+            "the workflow saves nothing, it only previews; name the preview nodes here to keep what they show";
+        faults.push(Fault::new("/outputs", message));
+    }
     if found.len() > MAX_OUTPUTS {
         let message = format!("has {} output nodes; the limit is {MAX_OUTPUTS}", found.len());
         faults.push(Fault::new("/workflow", message));

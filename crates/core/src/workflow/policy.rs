@@ -110,7 +110,7 @@ fn model_fault(text: &str) -> Option<&'static str> {
 }
 
 /// ComfyUI reads `name [output]` and `blake3:…` as files of other folders than the input folder.
-fn marker_fault(class: &str, text: &str) -> Option<&'static str> {
+pub(super) fn marker_fault(class: &str, text: &str) -> Option<&'static str> {
     if !class.contains("Load") {
         return None;
     }

@@ -15,6 +15,9 @@ use super::template::Template;
 use super::value::{self, Integral, MAX_DEPTH, shorten};
 use super::words;
 
+/// Beyond so many faults each is named in few words.
+const MANY_FAULTS: usize = 50;
+
 /// How long a string may be, in bytes.
 const MAX_STRING: usize = 64 * 1024;
 /// The largest seed that is drawn where the schema sets no limit: what a double holds exactly.
@@ -116,6 +119,10 @@ impl<'w> Resolution<'w> {
 
     fn unknown(&self, part: &str, name: &str) -> String {
         let kind = if part == "params" { "param" } else { "input" };
+        // What helps with a slip of the pen is work that thousands of names would multiply.
+        if self.faults.len() >= MANY_FAULTS {
+            return format!("unknown {kind}");
+        }
         let known: Vec<&str> = self.schema.properties.iter().map(|property| property.name.as_str()).collect();
         let takes = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         let hint = words::closest(name, known.into_iter()).map(|meant| format!("; did you mean `{meant}`?"));

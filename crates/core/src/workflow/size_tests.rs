@@ -32,6 +32,28 @@ fn sizes_that_grow_on_the_way_are_found_where_they_grow() {
     let table = [
         ("LatentUpscaleBy", json!({"samples": ["1", 0], "scale_by": 2.5}), Some(("3.scale_by", "2560x2560"))),
         ("LatentUpscaleBy", json!({"samples": ["1", 0], "scale_by": 2}), None),
+        (
+            "ImageScaleToMaxDimension",
+            json!({"image": ["2", 0], "largest_size": 4096}),
+            Some(("3.largest_size", "4096x4096")),
+        ),
+        ("ImageScaleToMaxDimension", json!({"image": ["2", 0], "largest_size": 512}), None),
+        (
+            "ResizeAndPadImage",
+            json!({"image": ["2", 0], "target_width": 4096, "target_height": 64}),
+            Some(("3.target_width", "4096x64")),
+        ),
+        (
+            "ImageStitch",
+            json!({"image1": ["2", 0], "image2": ["2", 0], "direction": "right", "spacing_width": 8}),
+            Some(("3.image2", "2056x1024")),
+        ),
+        (
+            "ImageStitch",
+            json!({"image1": ["2", 0], "image2": ["2", 0], "direction": "down", "spacing_width": 8}),
+            Some(("3.image2", "1024x2056")),
+        ),
+        ("ImageStitch", json!({"image1": ["2", 0], "direction": "down"}), None),
         ("ImageScaleBy", json!({"image": ["2", 0], "scale_by": "8"}), Some(("3.scale_by", "8192x8192"))),
         ("ImageScaleBy", json!({"image": ["2", 0], "scale_by": 0.5}), None),
         ("ImageScale", json!({"image": ["2", 0], "width": 4096, "height": 512}), Some(("3.width", "4096x512"))),

@@ -46,6 +46,9 @@ fn push_text(pieces: &mut Vec<Piece>, text: &str) {
 }
 
 fn parse_body(body: &str) -> Result<Token, String> {
+    if body.contains("{{") {
+        return Err("has a placeholder within a placeholder".to_owned());
+    }
     let (name, default) = match body.split_once('|') {
         Some((name, default)) => (name.trim(), Some(parse_default(default.trim()))),
         None => (body.trim(), None),
@@ -110,7 +113,19 @@ mod tests {
 
     #[test]
     fn malformed_tokens_are_refused() {
-        for text in ["{{", "a {{b", "{{}}", "{{ }}", "{{|x}}", "{{a b}}", "{{1a}}", "{{a-b}}", "{{{{a}}}}", "{{é}}"] {
+        for text in [
+            "{{",
+            "a {{b",
+            "{{}}",
+            "{{ }}",
+            "{{|x}}",
+            "{{a b}}",
+            "{{1a}}",
+            "{{a-b}}",
+            "{{{{a}}}}",
+            "{{é}}",
+            "{{a|{{b}}}}",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -168,11 +168,12 @@ impl Database {
     /// # Errors
     /// [`DbError`] where they could not be read.
     pub async fn job_stats(&self) -> Result<Stats, DbError> {
-        self.read(stats).await
+        let now = self.now();
+        self.read(move |connection| stats(connection, now)).await
     }
 }
 
-fn stats(connection: &mut SqliteConnection) -> Result<Stats, DbError> {
+fn stats(connection: &mut SqliteConnection, now: Timestamp) -> Result<Stats, DbError> {
     let mut stats = Stats::default();
     for status in JobStatus::ALL {
         let count = jobs::table.filter(jobs::status.eq(status.as_str())).count().get_result(connection)?;
@@ -187,13 +188,15 @@ fn stats(connection: &mut SqliteConnection) -> Result<Stats, DbError> {
             .get_result(connection)?;
         stats.queued_by_priority.insert(lane.as_str(), count);
     }
+    // A job that is to run later does not wait yet.
     stats.oldest_queued = jobs::table
         .filter(jobs::status.eq(queued))
+        .filter(jobs::not_before.is_null().or(jobs::not_before.le(now.as_millis())))
         .order(jobs::id)
-        .select(jobs::created_at)
-        .first::<i64>(connection)
+        .select((jobs::created_at, jobs::not_before))
+        .first::<(i64, Option<i64>)>(connection)
         .optional()?
-        .map(Timestamp::from_millis);
+        .map(|(created, due)| Timestamp::from_millis(due.map_or(created, |due| due.max(created))));
     let spans: Vec<(Option<i64>, Option<i64>)> = jobs::table
         .filter(jobs::status.eq(JobStatus::Succeeded.as_str()))
         .order(jobs::id.desc())

@@ -14,6 +14,8 @@ use crate::context::Context;
 const CALM: Duration = Duration::from_secs(10);
 /// Between two looks at one that does not.
 const EAGER: Duration = Duration::from_millis(500);
+/// A look that takes longer has failed: long enough for a server that loads a model.
+const PROBE: Duration = Duration::from_secs(10);
 /// Failed looks in a row before a server that answered counts as gone.
 const PATIENCE: u32 = 3;
 
@@ -21,7 +23,9 @@ const PATIENCE: u32 = 3;
 pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>) {
     let mut failures = 0;
     loop {
-        match backend.client.probe().await {
+        let silent = || CallError::Timeout { source: None };
+        let probed = tokio::time::timeout(PROBE, backend.client.probe()).await;
+        match probed.unwrap_or_else(|_elapsed| Err(silent())) {
             Ok(info) => {
                 failures = 0;
                 answered(&context, &backend, info).await;

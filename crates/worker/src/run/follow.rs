@@ -23,6 +23,8 @@ const PROGRESS_GAP: Duration = Duration::from_millis(250);
 const ABSENT_FOR: Duration = Duration::from_millis(1_000);
 /// A server that is gone this long does not keep the job waiting for it.
 const GONE_AFTER: Duration = Duration::from_secs(30);
+/// The same for a job that its owner wants canceled.
+const CANCELED_AFTER: Duration = Duration::from_secs(3);
 /// How long pictures may take that come over the socket only, once the history has the end of their prompt.
 const PICTURES_WITHIN: Duration = Duration::from_secs(2);
 /// How long a history entry may be unreadable before it counts as such.
@@ -250,7 +252,8 @@ impl Run {
         }
         if self.backend.state() == BackendState::Unreachable {
             let since = *following.gone_since.get_or_insert_with(Instant::now);
-            return (since.elapsed() >= GONE_AFTER).then_some(Ended::Unreachable);
+            let limit = if signal.cancel { CANCELED_AFTER } else { GONE_AFTER };
+            return (since.elapsed() >= limit).then_some(Ended::Unreachable);
         }
         following.gone_since = None;
         self.publish(following);

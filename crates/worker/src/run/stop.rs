@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use comfyui_client::{CancelSent, QueuePlace};
+use comfyui_client::{CallError, CancelSent, QueuePlace};
+use gateway_broker::BackendState;
 use gateway_core::event::LogLevel;
 
 use super::follow::Following;
@@ -13,6 +14,8 @@ use crate::backend::Stuck;
 
 /// Between two requests to stop a prompt that goes on: the first may have come between two nodes and be lost.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How long the server may take to answer one.
+const ASK: Duration = Duration::from_secs(5);
 /// How long a prompt may go on after it was told to stop. Between two nodes, or while it loads a model, ComfyUI
 /// does not listen.
 const TIMEOUT_GRACE: Duration = Duration::from_secs(10);
@@ -35,11 +38,13 @@ pub(super) struct Stop {
     began: Instant,
     asked: Option<Instant>,
     told_helpless: bool,
+    /// Whether the server did not answer when it was asked last.
+    silent: bool,
 }
 
 impl Stop {
     pub(super) fn new(reason: Reason) -> Self {
-        Self { reason, began: Instant::now(), asked: None, told_helpless: false }
+        Self { reason, began: Instant::now(), asked: None, told_helpless: false, silent: false }
     }
 
     /// Whether the prompt has had its time to end.
@@ -59,8 +64,15 @@ impl Run {
         let stop = following.stop.as_mut()?;
         if stop.asked.is_none_or(|asked| asked.elapsed() >= AGAIN) {
             stop.asked = Some(Instant::now());
-            let exclusive = self.is_exclusive().await;
-            match self.backend.client.cancel(&prompt_id, exclusive).await {
+            let ask = async {
+                let exclusive = self.is_exclusive().await;
+                self.backend.client.cancel(&prompt_id, exclusive).await
+            };
+            // A server that hangs must not keep the job from its end.
+            let silent = |_elapsed| Err(CallError::Timeout { source: None });
+            let asked = tokio::time::timeout(ASK, ask).await.unwrap_or_else(silent);
+            stop.silent = matches!(asked, Err(CallError::Timeout { .. }));
+            match asked {
                 Ok(CancelSent::CannotTarget) if !stop.told_helpless => {
                     stop.told_helpless = true;
                     let text =
@@ -76,9 +88,14 @@ impl Run {
         self.backend.hurry_poll();
         let stop = following.stop.as_ref().filter(|stop| stop.is_in_vain())?;
         // A run that can't be stopped alone still works; one that ignores it, or takes too long, holds the server.
-        let stuck = !stop.told_helpless || stop.reason == Reason::Timeout;
+        let stuck = !stop.silent && (!stop.told_helpless || stop.reason == Reason::Timeout);
+        if stop.silent {
+            let problem = String::from("it accepts connections and does not answer: it may be loading, or hang");
+            self.backend.set_state(BackendState::Unreachable, Some(problem));
+        }
+        let reason = stop.reason;
         self.let_linger(prompt_id, stuck);
-        Some(match stop.reason {
+        Some(match reason {
             Reason::Cancel => Ended::Canceled,
             Reason::Timeout => Ended::TimedOut,
         })

@@ -1,8 +1,9 @@
 //! What holds for every answer: correlation ids, methods, media types, paths.
 
 use gateway_core::ErrorCode;
+use gateway_testkit::TestGateway;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::support::{answer, invalid, offline, problem, raw, with};
 
@@ -156,4 +157,43 @@ async fn query_parameters_that_nobody_reads_are_refused() {
         invalid(&with(&test, method, &path, &[]).await, &[&name]);
     }
     assert_eq!(test.job(&id).await["status"], "queued");
+}
+
+#[tokio::test]
+async fn what_a_request_does_not_take_is_refused_and_not_ignored() {
+    let test = TestGateway::start().await;
+    let job = test.run("tiny", json!({"color": 1})).await;
+    let id = job["jobId"].as_str().expect("an id");
+    let retry = test.post(&format!("/jobs/{id}/retry"), &json!({"inputs": {"color": 2}, "a/b": 1})).await;
+    assert_eq!((retry.status, retry.code().as_str()), (422, "VALIDATION_ERROR"), "{}", retry.json());
+    let paths: Vec<_> = retry.json()["errors"].as_array().expect("errors").iter().map(|e| e["path"].clone()).collect();
+    assert_eq!(paths, [json!("/inputs"), json!("/a~1b")]);
+    let _retried = test.send(Method::POST, &format!("/jobs/{id}/retry"), None).await.expect(202);
+    let _retried = test.post(&format!("/jobs/{id}/retry"), &json!({})).await.expect(202);
+
+    let body = json!({"workflowId": "tiny", "inputs": {"color": 1}});
+    let request = test.client().post(test.url("/jobs")).header("Idempotency-Key", "k-1").json(&body);
+    assert_eq!(request.send().await.expect("an answer").status(), 422, "two jobs would be the answer otherwise");
+
+    for empty in ["workflowId", "q", "owner", "cursor", "status", "limit"] {
+        assert_eq!(test.get(&format!("/jobs?{empty}=")).await.status, 422, "{empty}");
+    }
+
+    let delete = test.client().delete(test.url("/workflows/tiny")).header("If-Match", "\"7\"");
+    assert_eq!(delete.send().await.expect("an answer").status(), 409);
+    let delete = test.client().delete(test.url("/workflows/tiny")).header("If-Match", "\"1\"");
+    assert_eq!(delete.send().await.expect("an answer").status(), 204);
+}
+
+#[tokio::test]
+async fn thousands_of_unknown_names_are_one_answer_with_a_hundred_of_them() {
+    let test = TestGateway::start().await;
+    let inputs: Map<String, Value> = (0..50_000).map(|number| (number.to_string(), json!(0))).collect();
+    let answer = test.post("/jobs", &json!({"workflowId": "tiny", "inputs": inputs})).await;
+    assert_eq!(answer.status, 422);
+    let json = answer.json();
+    let errors = json["errors"].as_array().expect("errors");
+    assert_eq!(errors.len(), 100);
+    assert!(errors[0]["message"].as_str().is_some_and(|text| text.contains("this workflow takes")), "{}", errors[0]);
+    assert_eq!(errors[99]["message"], "unknown input");
 }

@@ -101,3 +101,16 @@ async fn a_job_whose_comfyui_is_gone_for_good_can_be_canceled() {
     cancel(&test, &id).await;
     assert_eq!(test.wait_ended(&id).await["status"], "canceled");
 }
+
+#[tokio::test]
+async fn a_comfyui_that_accepts_and_never_answers_keeps_no_job_from_being_canceled_or_timed_out() {
+    let test = gateway(TestBuilder::default()).await;
+    let canceled = test.submit("sampler", endless()).await;
+    started(&test, 1).await;
+    test.sim.update(|switches| switches.hang_accept = true);
+    cancel(&test, &canceled).await;
+    assert_eq!(test.wait_ended(&canceled).await["status"], "canceled");
+    state_is(&test, "unreachable").await;
+    test.sim.update(|switches| (switches.hang_accept, switches.step_ms) = (false, 0));
+    test.wait_ready().await;
+}
