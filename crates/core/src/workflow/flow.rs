@@ -282,17 +282,19 @@ impl<'g> Place<'_, 'g> {
     fn stitched(&self) -> Made<'g> {
         let mut made = self.passed();
         let beside = !matches!(self.inputs.get("direction").and_then(Value::as_str), Some("up" | "down"));
-        let (first, second) = (self.fed_by("image1"), self.fed_by("image2"));
-        let side = |fed: Option<&Made<'g>>, of: fn(&Made<'g>) -> Option<f64>| fed.and_then(of).unwrap_or(0.0);
-        let (width, height): (fn(&Made<'g>) -> Option<f64>, fn(&Made<'g>) -> Option<f64>) = (|m| m.width, |m| m.height);
-        let (along, across) = if beside { (width, height) } else { (height, width) };
+        let fed = [self.fed_by("image1"), self.fed_by("image2")];
+        let [width1, width2] = fed.map(|fed| fed.and_then(|fed| fed.width).unwrap_or(0.0));
+        let [height1, height2] = fed.map(|fed| fed.and_then(|fed| fed.height).unwrap_or(0.0));
+        if !fed.iter().all(Option::is_some) || width1 + width2 <= 0.0 {
+            return made;
+        }
         let gap = self.given("spacing_width").map_or(0.0, |(gap, _)| gap);
-        let long = side(first, along) + side(second, along) + gap;
-        let wide = side(first, across).max(side(second, across));
-        if second.is_some() && long > 0.0 {
-            let cause = Some(Cause { node: self.id, input: "image2" });
-            (made.width, made.height) = if beside { (Some(long), Some(wide)) } else { (Some(wide), Some(long)) };
-            if beside { made.width_by = cause } else { made.height_by = cause }
+        let cause = Some(Cause { node: self.id, input: "image2" });
+        if beside {
+            (made.width, made.height, made.width_by) = (Some(width1 + width2 + gap), Some(height1.max(height2)), cause);
+        } else {
+            (made.width, made.height, made.height_by) =
+                (Some(width1.max(width2)), Some(height1 + height2 + gap), cause);
         }
         made
     }
