@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, Resource};
 use gateway_core::ErrorCode;
 
 use crate::error::ApiError;
-use crate::{health, jobs, outputs, workflows};
+use crate::{admin, health, jobs, outputs, workflows};
 
 /// A path at which only the methods in `allowed` are answered.
 fn at(path: &'static str, allowed: &'static str) -> Resource {
@@ -45,6 +45,12 @@ fn all(config: &mut ServiceConfig) {
         .service(at("/jobs/{id}/logs", "GET").get(jobs::list_logs))
         .service(at("/jobs/{id}/cancel", "POST").post(jobs::cancel_job))
         .service(at("/jobs/{id}/retry", "POST").post(jobs::retry_job))
+        .service(at("/workers", "GET").get(admin::list_workers))
+        .service(at("/workers/{id}/drain", "POST").post(admin::drain_worker))
+        .service(at("/queue/pause", "POST").post(admin::pause_queue))
+        .service(at("/queue/resume", "POST").post(admin::resume_queue))
+        .service(at("/queue/dead", "GET").get(jobs::list_dead))
+        .service(at("/queue/dead/{id}/retry", "POST").post(admin::retry_dead))
         .service(at("/outputs/{id}", "GET").get(outputs::list_outputs))
         .service(at("/outputs/{id}/{file}", "GET, HEAD").get(outputs::download_output).head(outputs::download_output));
 }

@@ -81,8 +81,22 @@ pub struct BackendReport {
 pub enum WorkerState {
     /// Takes jobs.
     Running,
+    /// Takes none for the moment: the queue is paused.
+    Paused,
     /// Takes no more, ends what it has.
     Draining,
+}
+
+/// What an operator wants of workers, told at once; the lasting part is in the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Control {
+    /// Whether the queue is paused may have changed.
+    Pause,
+    /// This worker is to take no more jobs.
+    Drain {
+        /// Which.
+        worker: String,
+    },
 }
 
 /// A worker that lives.
@@ -131,6 +145,12 @@ pub trait Broker: Send + Sync {
 
     /// The wishes to cancel from now on.
     fn cancels(&self) -> broadcast::Receiver<JobId>;
+
+    /// Tells the workers what an operator wants.
+    async fn control(&self, control: Control) -> Result<(), BrokerError>;
+
+    /// What operators want from now on.
+    fn controls(&self) -> broadcast::Receiver<Control>;
 
     /// Tells whoever watches `job`.
     fn publish(&self, job: JobId, event: JobEvent);

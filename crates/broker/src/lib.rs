@@ -4,6 +4,6 @@ mod interface;
 mod memory;
 
 pub use interface::{
-    BackendReport, BackendState, Broker, BrokerError, Depth, Entry, EventReceiver, WorkerReport, WorkerState,
+    BackendReport, BackendState, Broker, BrokerError, Control, Depth, Entry, EventReceiver, WorkerReport, WorkerState,
 };
 pub use memory::MemoryBroker;

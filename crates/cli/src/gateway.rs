@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gateway_api::{ApiState, Parts, Server, ServerHandle};
 use gateway_broker::{Broker, MemoryBroker};
-use gateway_config::Settings;
+use gateway_config::{DatabaseSettings, Settings};
 use gateway_core::workflow::{Workflow, WorkflowSource, bundled};
-use gateway_db::{Database, DbError, NewWorkflow};
-use gateway_storage::{LocalStorage, Storage, StorageError};
+use gateway_db::{Access, Database, DbError, NewWorkflow};
+use gateway_storage::{Storage, StorageError};
 use gateway_worker::{Worker, WorkerParts};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -17,12 +17,15 @@ use tokio::task::JoinHandle;
 /// How long answers under way may take once a stop was asked for.
 const ANSWERS: Duration = Duration::from_secs(10);
 
+/// How long a process before this one may take to let go of the database.
+const SUCCESSION: Duration = Duration::from_secs(2);
+
 /// Why a gateway did not start.
 #[derive(Debug)]
 pub enum StartError {
     /// The database can't be opened or used.
     Database(DbError),
-    /// The output folder can't be used.
+    /// The output folder or the bucket can't be used.
     Storage(StorageError),
     /// The port can't be bound.
     Bind {
@@ -39,6 +42,7 @@ impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Database(error) => error.fmt(f),
+            Self::Storage(error @ StorageError::Bucket { .. }) => f.write_str(&chain(error)),
             Self::Storage(error) => write!(f, "the output folder (STORAGE_LOCAL_PATH) can't be used: {}", chain(error)),
             Self::Bind { address, source } if source.kind() == std::io::ErrorKind::AddrInUse => {
                 write!(f, "{address} is in use by another program: stop that, or choose another PORT")
@@ -79,12 +83,8 @@ impl Gateway {
     /// # Errors
     /// [`StartError`] where a part can't be had.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let opened = settings.database.clone();
-        let database = tokio::task::spawn_blocking(move || Database::open(&opened))
-            .await
-            .unwrap_or_else(|error| Err(DbError::Unavailable { reason: error.to_string() }))
-            .map_err(StartError::Database)?;
-        let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(&settings.storage).map_err(StartError::Storage)?);
+        let database = open_alone(&settings.database).await.map_err(StartError::Database)?;
+        let storage = gateway_storage::open(&settings.storage).await.map_err(StartError::Storage)?;
         let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(settings.queue.ageing));
         let parts = Parts {
             database: database.clone(),
@@ -148,6 +148,31 @@ impl Gateway {
             Err(error) => tracing::error!(%error, "the server was ended"),
         }
     }
+}
+
+/// Opens the database for a command: alone where it is a file, beside a gateway that runs where it is a server.
+pub(crate) async fn open_beside(settings: &DatabaseSettings) -> Result<Database, DbError> {
+    let access = if settings.file().is_some() { Access::Exclusive } else { Access::Shared };
+    open(settings, access).await
+}
+
+/// Opens the database for this process alone. One that has just ended may hold it a moment longer: on a server, until
+/// that has seen its connection go.
+async fn open_alone(settings: &DatabaseSettings) -> Result<Database, DbError> {
+    let began = Instant::now();
+    loop {
+        match open(settings, Access::Exclusive).await {
+            Err(DbError::InUse { .. }) if began.elapsed() < SUCCESSION => tokio::time::sleep(SUCCESSION / 20).await,
+            opened => return opened,
+        }
+    }
+}
+
+async fn open(settings: &DatabaseSettings, access: Access) -> Result<Database, DbError> {
+    let settings = settings.clone();
+    tokio::task::spawn_blocking(move || Database::open(&settings, access))
+        .await
+        .unwrap_or_else(|error| Err(DbError::Unavailable { reason: error.to_string() }))
 }
 
 /// Registers the bundled workflows that are not there yet; returns their ids.

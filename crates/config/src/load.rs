@@ -8,10 +8,13 @@ use url::Url;
 
 use crate::parse::Reader;
 use crate::settings::{
-    ComfyBackend, ComfySettings, DatabaseSettings, Environment, HttpSettings, LimitSettings, LogFormat, LogSettings,
-    QueueSettings, Settings, StorageSettings, WorkerSettings,
+    ComfyBackend, ComfySettings, Environment, HttpSettings, LimitSettings, LogFormat, LogSettings, QueueSettings,
+    Settings, WorkerSettings,
 };
 use crate::source::{Overrides, Source};
+
+mod database;
+mod storage;
 
 /// Why the configuration can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +47,8 @@ pub fn load(env_file: &Path, overrides: &Overrides) -> Result<Settings, ConfigEr
         environment,
         http: http(&mut reader),
         comfyui: comfyui(&mut reader),
-        database: database(&mut reader),
-        storage: storage(&mut reader),
+        database: database::read(&mut reader),
+        storage: storage::read(&mut reader),
         queue: queue(&mut reader),
         worker: worker(&mut reader),
         limits: LimitSettings {
@@ -134,38 +137,6 @@ fn header(pair: &str) -> Option<(String, SecretString)> {
     (token && printable).then(|| (name.to_owned(), SecretString::from(value.trim())))
 }
 
-fn database(reader: &mut Reader<'_>) -> DatabaseSettings {
-    let text = reader.text("DATABASE_URL");
-    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        reader.faults.push(String::from(
-            "DATABASE_URL asks for Postgres (value not shown: it may hold a password): this version stores in SQLite \
-             only; give a file such as ./data/gateway.db",
-        ));
-    } else if text.contains("://") && !text.starts_with("sqlite://") {
-        reader.fault("DATABASE_URL", "allowed: a file path, or sqlite:// and a file path");
-    }
-    let path = text.strip_prefix("sqlite://").or(text.strip_prefix("sqlite:")).unwrap_or(&text);
-    if path.is_empty() || path == ":memory:" || path.starts_with("file:") {
-        reader.fault(
-            "DATABASE_URL",
-            "allowed: the path of a file, which lasts; not a database in memory, nor a file: URI",
-        );
-    }
-    DatabaseSettings { path: PathBuf::from(path), readers: 4 }
-}
-
-fn storage(reader: &mut Reader<'_>) -> StorageSettings {
-    match reader.text("STORAGE_PROVIDER").as_str() {
-        "local" => {}
-        "s3" => reader.fault("STORAGE_PROVIDER", "this version stores on local disk only; allowed: local"),
-        _ => reader.fault("STORAGE_PROVIDER", "allowed: local or s3"),
-    }
-    StorageSettings {
-        root: PathBuf::from(reader.text("STORAGE_LOCAL_PATH")),
-        max_output_bytes: reader.number("MAX_OUTPUT_BYTES", 1, 1 << 50),
-    }
-}
-
 fn queue(reader: &mut Reader<'_>) -> QueueSettings {
     QueueSettings {
         max_depth: reader.number("QUEUE_MAX_DEPTH", 1, 100_000_000),
@@ -221,13 +192,6 @@ fn check_unused(reader: &mut Reader<'_>) {
     reader.number("CACHE_TTL_SECONDS", 1, 31_536_000);
     reader.number("RATE_LIMIT_MAX", 1, 1_000_000_000);
     reader.number("RATE_LIMIT_WINDOW_MS", 100, 86_400_000);
-    reader.parse("S3_ENDPOINT", "an http:// or https:// URL, or empty", |text| {
-        (text.is_empty() || Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))).then_some(())
-    });
-    reader.parse("S3_BUCKET", "3 to 63 of a-z, 0-9, . and -, or empty", |text| {
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
-        (text.is_empty() || ((3..=63).contains(&text.len()) && text.bytes().all(plain))).then_some(())
-    });
     reader.parse("WEBHOOK_ALLOWED_DOMAINS", "*, or hosts such as example.com, *.example.com or host:8080", |text| {
         (text == "*" || text.split(',').all(is_domain)).then_some(())
     });

@@ -1,6 +1,6 @@
 //! One struct a concern: what the parts of the gateway are built from. Parses nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -87,19 +87,101 @@ pub struct ComfySettings {
 /// The database.
 #[derive(Debug, Clone)]
 pub struct DatabaseSettings {
-    /// The SQLite file.
-    pub path: PathBuf,
+    /// Where it is.
+    pub target: DatabaseTarget,
     /// Connections that read.
-    pub readers: u32,
+    pub connections: u32,
+    /// How long one statement may take on a server.
+    pub statement_timeout: Duration,
+}
+
+impl DatabaseSettings {
+    /// The file, where it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.target {
+            DatabaseTarget::Sqlite { path } => Some(path),
+            DatabaseTarget::Postgres { .. } => None,
+        }
+    }
+
+    /// For people: a file, or a server without its credentials.
+    pub fn shown(&self) -> String {
+        match &self.target {
+            DatabaseTarget::Sqlite { path } => path.display().to_string(),
+            DatabaseTarget::Postgres { shown, .. } => shown.clone(),
+        }
+    }
+}
+
+/// Where the database is.
+#[derive(Debug, Clone)]
+pub enum DatabaseTarget {
+    /// A file of SQLite's.
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A server.
+    Postgres {
+        /// The URL as configured; may hold credentials.
+        url: SecretString,
+        /// The URL without credentials.
+        shown: String,
+    },
 }
 
 /// Where outputs lie.
 #[derive(Debug, Clone)]
 pub struct StorageSettings {
-    /// The folder on local disk.
-    pub root: PathBuf,
+    /// Which engine keeps them.
+    pub backend: StorageBackend,
     /// Largest output in bytes.
     pub max_output_bytes: u64,
+}
+
+/// The engine that keeps outputs.
+#[derive(Debug, Clone)]
+pub enum StorageBackend {
+    /// A folder on local disk.
+    Local {
+        /// The folder.
+        root: PathBuf,
+    },
+    /// A bucket of an S3 server.
+    S3(S3Settings),
+}
+
+impl StorageBackend {
+    /// Where outputs lie, for people; no keys.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Local { root } => root.display().to_string(),
+            Self::S3(s3) => {
+                let prefix = if s3.prefix.is_empty() { String::new() } else { format!("/{}", s3.prefix) };
+                let server = s3.endpoint.as_deref().unwrap_or("AWS");
+                format!("s3://{}{prefix} at {server}", s3.bucket)
+            }
+        }
+    }
+}
+
+/// A bucket of an S3 server, and how it is reached.
+#[derive(Debug, Clone)]
+pub struct S3Settings {
+    /// The server's URL without a `/` at its end; `None` for AWS.
+    pub endpoint: Option<String>,
+    /// The bucket.
+    pub bucket: String,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// The id of the key.
+    pub access_key: SecretString,
+    /// The key.
+    pub secret_key: SecretString,
+    /// Whether the bucket is the first part of the path, or of the host name.
+    pub path_style: bool,
+    /// What all keys begin with, without `/` at its ends; may be empty.
+    pub prefix: String,
 }
 
 /// The queue.

@@ -13,6 +13,19 @@ pub fn backoff_ms(attempts: i32, scale: f64, jitter: f64) -> i64 {
     (base as f64 * scale.max(0.0) * spread).round() as i64
 }
 
+/// Losses of its worker after which a job waits before it is taken again, and the longest wait.
+const INNOCENT_LOSSES: i32 = 2;
+const LONGEST_RECOVERY_MS: i64 = 60_000;
+
+/// Milliseconds that a job waits after it has lost its `crashes`th worker. The first losses may be anybody's fault; one
+/// that goes on losing them is taken ever more rarely, so that a storm of kills, or of restarts, does not use up what
+/// it may lose, and a job that kills leaves the others room.
+pub fn recovery_ms(crashes: i32) -> i64 {
+    let doublings = u32::try_from(crashes.saturating_sub(INNOCENT_LOSSES + 1)).ok();
+    let wait = doublings.map(|doublings| 1_000_i64.checked_shl(doublings).filter(|_| doublings < 32));
+    wait.map_or(0, |wait| wait.unwrap_or(LONGEST_RECOVERY_MS).min(LONGEST_RECOVERY_MS))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -25,5 +38,12 @@ mod tests {
             assert_eq!(backoff_ms(attempts, 1.0, 1.0), plan * 12 / 10);
         }
         assert_eq!(backoff_ms(1, 0.0, 0.5), 0);
+    }
+
+    #[test]
+    fn a_job_that_goes_on_losing_its_workers_is_taken_ever_more_rarely() {
+        let waits: Vec<i64> = (0..=10).map(recovery_ms).collect();
+        assert_eq!(waits, [0, 0, 0, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+        assert_eq!((recovery_ms(i32::MIN), recovery_ms(i32::MAX)), (0, LONGEST_RECOVERY_MS));
     }
 }

@@ -1,38 +1,38 @@
 //! Opens the database, brings it up to date, and is the one bridge from async callers to blocking statements.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use diesel::Connection as _;
 use diesel::connection::SimpleConnection as _;
-use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
-use diesel::sqlite::SqliteConnection;
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+use diesel::r2d2::{Pool, PooledConnection};
 use gateway_config::DatabaseSettings;
 use gateway_core::Timestamp;
 
 use crate::DbError;
-use crate::lock::ProcessLock;
+use crate::clock::Clock;
+use crate::engine::{Conn, Purpose, Readers, Target};
+use crate::lock::{ProcessLock, turn_to_migrate};
 use crate::writer::Writer;
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
-
-/// FULL with group commit costs almost nothing and survives a power cut.
-const PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                       PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 67108864;";
-const READER_PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA temp_store = MEMORY;";
 /// How long a read waits for a free connection.
 const READER_WAIT: Duration = Duration::from_secs(2);
 
-type Manager = ConnectionManager<SqliteConnection>;
+/// Who else may have the database open meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nobody: this process runs the jobs in it, and those of a process before it are left behind.
+    Exclusive,
+    /// Other processes that share a queue with this one, or a command beside a gateway that runs.
+    Shared,
+}
 
 /// The database: one writer, a pool of readers. Cheap to clone.
 #[derive(Clone)]
 pub struct Database {
     writer: Writer,
-    readers: Pool<Manager>,
-    path: Arc<PathBuf>,
+    readers: Pool<Readers>,
+    target: Target,
+    clock: Clock,
     _lock: Arc<ProcessLock>,
 }
 
@@ -40,37 +40,48 @@ impl Database {
     /// Opens (and where needed creates and migrates) the database. Blocks; call it before the runtime is busy.
     ///
     /// # Errors
-    /// [`DbError::InUse`] where another process holds it, [`DbError::Open`] for all else.
-    pub fn open(settings: &DatabaseSettings) -> Result<Self, DbError> {
-        let path = &settings.path;
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(|error| open_error(path, &error))?;
+    /// [`DbError::InUse`] where another process holds it in a way that `access` excludes, [`DbError::Open`] for all else.
+    pub fn open(settings: &DatabaseSettings, access: Access) -> Result<Self, DbError> {
+        let target = Target::of(settings);
+        let failed = |reason: String| DbError::Open { database: target.shown(), reason };
+        if let Some(folder) = target.file().and_then(|path| path.parent()).filter(|path| !path.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
         }
-        let lock = ProcessLock::acquire(path)?;
-        let url = path.to_string_lossy();
-        let mut connection = SqliteConnection::establish(&url).map_err(|error| open_error(path, &error))?;
-        connection.batch_execute(PRAGMAS).map_err(|error| open_error(path, &error))?;
-        connection.run_pending_migrations(MIGRATIONS).map_err(|error| open_error(path, &error))?;
-        let writer = Writer::start(connection).map_err(|error| open_error(path, &error))?;
+        let lock = ProcessLock::acquire(&target, access)?;
+        let turn = turn_to_migrate(&target).map_err(|error| failed(error.to_string()))?;
+        // The session that migrates has no limits on time; those that work have.
+        target.connect(Purpose::Write)?.migrate().map_err(failed)?;
+        drop(turn);
+        let clock = Clock::default();
+        let mut connection = target.connect(Purpose::Write)?;
+        if let Some(millis) = connection.server_clock()? {
+            clock.set(millis);
+        }
+        let writer =
+            Writer::start(connection, target.clone(), clock.clone()).map_err(|error| failed(error.to_string()))?;
         let readers = Pool::builder()
-            .max_size(settings.readers)
+            .max_size(settings.connections)
+            .min_idle(Some(settings.connections.min(2)))
             .connection_timeout(READER_WAIT)
-            .test_on_check_out(false)
-            .connection_customizer(Box::new(ReaderSetup))
-            .build(Manager::new(url))
-            .map_err(|error| open_error(path, &error))?;
-        Ok(Self { writer, readers, path: Arc::new(path.clone()), _lock: Arc::new(lock) })
+            .test_on_check_out(target.file().is_none())
+            .build(Readers(target.clone()))
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Self { writer, readers, target, clock, _lock: Arc::new(lock) })
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Where it is, for people: a file, or a server without its credentials.
+    pub fn shown(&self) -> String {
+        self.target.shown()
+    }
+
+    /// `sqlite` or `postgres`.
+    pub fn engine(&self) -> &'static str {
+        self.target.engine()
     }
 
     /// The database's clock: all leases and schedules are by it.
     pub fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        self.clock.now()
     }
 
     /// Whether the database answers.
@@ -81,28 +92,23 @@ impl Database {
         self.read(|connection| Ok(connection.batch_execute("SELECT 1")?)).await
     }
 
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
     /// Runs `operation` through the group-committing writer.
     pub(crate) async fn write<T, F>(&self, operation: F) -> Result<T, DbError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut SqliteConnection) -> Result<T, DbError> + Send + 'static,
+        F: FnOnce(&mut Conn) -> Result<T, DbError> + Send + 'static,
     {
         self.writer.write(operation).await
-    }
-
-    /// The same for an operation that changes the database by one statement at most, and nothing after it.
-    pub(crate) async fn write_one<T, F>(&self, operation: F) -> Result<T, DbError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut SqliteConnection) -> Result<T, DbError> + Send + 'static,
-    {
-        self.writer.write_one(operation).await
     }
 
     pub(crate) fn write_blocking<T, F>(&self, operation: F) -> Result<T, DbError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut SqliteConnection) -> Result<T, DbError> + Send + 'static,
+        F: FnOnce(&mut Conn) -> Result<T, DbError> + Send + 'static,
     {
         self.writer.write_blocking(operation)
     }
@@ -111,7 +117,7 @@ impl Database {
     pub(crate) async fn read<T, F>(&self, query: F) -> Result<T, DbError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut SqliteConnection) -> Result<T, DbError> + Send + 'static,
+        F: FnOnce(&mut Conn) -> Result<T, DbError> + Send + 'static,
     {
         let readers = self.readers.clone();
         let run = move || query(&mut *checkout(&readers)?);
@@ -120,14 +126,15 @@ impl Database {
             .unwrap_or_else(|error| Err(DbError::Unavailable { reason: error.to_string() }))
     }
 
-    /// Runs a `query` that reads a row or two by key: at once where a reader is free (it takes microseconds,
-    /// less than a change of threads), else like [`Database::read`].
+    /// Runs a `query` that reads a row or two by key: in a file at once where a reader is free (it takes
+    /// microseconds, less than a change of threads), else like [`Database::read`].
     pub(crate) async fn read_row<T, F>(&self, query: F) -> Result<T, DbError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut SqliteConnection) -> Result<T, DbError> + Send + 'static,
+        F: FnOnce(&mut Conn) -> Result<T, DbError> + Send + 'static,
     {
-        match self.readers.try_get() {
+        let at_once = self.target.file().and_then(|_| self.readers.try_get());
+        match at_once {
             Some(mut connection) => query(&mut connection),
             None => self.read(query).await,
         }
@@ -136,23 +143,10 @@ impl Database {
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Database({})", self.path.display())
+        write!(f, "Database({})", self.shown())
     }
 }
 
-#[derive(Debug)]
-struct ReaderSetup;
-
-impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for ReaderSetup {
-    fn on_acquire(&self, connection: &mut SqliteConnection) -> Result<(), diesel::r2d2::Error> {
-        connection.batch_execute(READER_PRAGMAS).map_err(diesel::r2d2::Error::QueryError)
-    }
-}
-
-fn checkout(readers: &Pool<Manager>) -> Result<PooledConnection<Manager>, DbError> {
+fn checkout(readers: &Pool<Readers>) -> Result<PooledConnection<Readers>, DbError> {
     readers.get().map_err(|error| DbError::Unavailable { reason: error.to_string() })
-}
-
-fn open_error(path: &Path, error: &dyn std::fmt::Display) -> DbError {
-    DbError::Open { path: path.to_owned(), reason: error.to_string() }
 }

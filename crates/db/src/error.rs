@@ -1,28 +1,25 @@
 //! What can go wrong with the database. Turning it into an answer is the caller's.
 
-use std::path::PathBuf;
-
 /// A database operation that did not happen.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DbError {
     /// Another process works on the same file.
     #[error(
-        "the database {} is in use by another gateway process{}: two would run the same jobs twice. Stop the other \
-         one, or give this one a database of its own (DATABASE_URL)",
-        path.display(),
+        "the database {database} is in use by another gateway process{}: two would run the same jobs twice. Stop the \
+         other one, or give this one a database of its own (DATABASE_URL)",
         pid.as_ref().map(|pid| format!(" (pid {pid})")).unwrap_or_default()
     )]
     InUse {
-        /// The database file.
-        path: PathBuf,
+        /// The file, or the server without its credentials.
+        database: String,
         /// The process that holds it, where it left its number.
         pid: Option<String>,
     },
-    /// The file can't be opened or brought up to date.
-    #[error("the database {} can't be opened (DATABASE_URL): {reason}", path.display())]
+    /// It can't be opened or brought up to date.
+    #[error("the database {database} can't be opened (DATABASE_URL): {reason}")]
     Open {
-        /// The database file.
-        path: PathBuf,
+        /// The file, or the server without its credentials.
+        database: String,
         /// Why.
         reason: String,
     },
@@ -56,9 +53,14 @@ impl From<diesel::result::Error> for DbError {
         use diesel::result::{DatabaseErrorKind, Error};
         match error {
             Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Self::Duplicate,
-            Error::DatabaseError(DatabaseErrorKind::ClosedConnection, _) | Error::BrokenTransactionManager => {
-                Self::Unavailable { reason: error.to_string() }
-            }
+            Error::DatabaseError(
+                DatabaseErrorKind::ClosedConnection
+                | DatabaseErrorKind::UnableToSendCommand
+                | DatabaseErrorKind::ReadOnlyTransaction
+                | DatabaseErrorKind::SerializationFailure,
+                _,
+            )
+            | Error::BrokenTransactionManager => Self::Unavailable { reason: error.to_string() },
             other => Self::Statement { reason: other.to_string() },
         }
     }

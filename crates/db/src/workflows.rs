@@ -2,11 +2,11 @@
 //! jobs that began with them.
 
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
-use gateway_core::{CursorKey, Timestamp};
+use gateway_core::Timestamp;
 use serde_json::Value;
 
-use crate::schema::{settings, workflow_versions, workflows};
+use crate::engine::Conn;
+use crate::schema::{workflow_versions, workflows};
 use crate::{Database, DbError};
 
 /// A workflow to be stored, checked before.
@@ -146,32 +146,6 @@ impl Database {
         })
         .await
     }
-
-    /// The secret that page cursors are made with; drawn once for this database from `random`.
-    ///
-    /// # Errors
-    /// [`DbError`] where it could neither be read nor stored.
-    pub async fn cursor_key(&self, random: [u8; 32]) -> Result<CursorKey, DbError> {
-        self.write(move |connection| {
-            let drawn: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-            diesel::insert_or_ignore_into(settings::table)
-                .values((settings::name.eq("cursor_key"), settings::value.eq(drawn)))
-                .execute(connection)?;
-            let stored: String = settings::table.find("cursor_key").select(settings::value).first(connection)?;
-            let bytes: Vec<u8> = stored
-                .as_bytes()
-                .chunks_exact(2)
-                .filter_map(|pair| std::str::from_utf8(pair).ok())
-                .filter_map(|pair| u8::from_str_radix(pair, 16).ok())
-                .collect();
-            let bytes = bytes.try_into().map_err(|_bytes| DbError::Corrupt {
-                row: String::from("settings/cursor_key"),
-                reason: String::from("not 32 bytes in hex"),
-            })?;
-            Ok(CursorKey::new(bytes))
-        })
-        .await
-    }
 }
 
 #[diesel::dsl::auto_type(no_type_alias)]
@@ -197,11 +171,11 @@ fn body_columns() -> _ {
 }
 
 /// Version and time of removal of a workflow.
-fn head(connection: &mut SqliteConnection, id: &str) -> QueryResult<Option<(i32, Option<i64>)>> {
+fn head(connection: &mut Conn, id: &str) -> QueryResult<Option<(i32, Option<i64>)>> {
     workflows::table.find(id).select((workflows::version, workflows::deleted_at)).first(connection).optional()
 }
 
-fn store(connection: &mut SqliteConnection, new: &NewWorkflow, version: i32, now: i64) -> Result<i32, DbError> {
+fn store(connection: &mut Conn, new: &NewWorkflow, version: i32, now: i64) -> Result<i32, DbError> {
     let head = (
         workflows::name.eq(&new.name),
         workflows::description.eq(&new.description),

@@ -1,35 +1,47 @@
-//! The one writer of the database: gathers what waits and commits it together, so that a durable commit is
-//! shared by many. Knows nothing of what is written.
+//! The one writer of a process: gathers what waits and commits it together, so that a durable commit is shared by many.
+//! Of what is written it knows only that jobs to be accepted can be inserted many at a time.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
 use diesel::Connection as _;
 use diesel::connection::SimpleConnection as _;
-use diesel::sqlite::SqliteConnection;
 use tokio::sync::oneshot;
 
 use crate::DbError;
+use crate::clock::Clock;
+use crate::engine::{Conn, Purpose, Target};
+use crate::jobs::insert_jobs;
+use crate::rows::JobRow;
 
 /// Operations that one transaction holds at most: bounds how long the first waits for the last.
 const BATCH: usize = 256;
+/// A connection to a server that rested this long is tried before it is used: the server may have been restarted.
+const RESTED: Duration = Duration::from_secs(1);
 
 /// Tells one waiting caller how its operation ended, once the transaction has.
 type Completion = Box<dyn FnOnce(Result<(), DbError>) + Send>;
-/// Runs one operation inside the transaction.
-type Operation = Box<dyn FnOnce(&mut SqliteConnection) -> Completion + Send>;
+/// Runs one operation inside the transaction; `None` where there is no transaction.
+type Operation = Box<dyn FnOnce(Option<&mut Conn>) -> Completion + Send>;
+
+enum Work {
+    Operation(Operation),
+    Accept(Box<JobRow>, oneshot::Sender<Result<(), DbError>>),
+}
 
 /// The way to the writer. Cheap to clone; the thread ends when the last one is gone.
 #[derive(Clone)]
 pub(crate) struct Writer {
-    operations: Sender<Operation>,
+    work: Sender<Work>,
 }
 
 impl Writer {
-    /// Starts the thread that owns `connection`.
-    pub(crate) fn start(connection: SqliteConnection) -> std::io::Result<Self> {
-        let (operations, queue) = channel();
-        std::thread::Builder::new().name(String::from("db-writer")).spawn(move || run(connection, &queue))?;
-        Ok(Self { operations })
+    /// Starts the thread that owns `connection`, and makes it anew at `target` where it breaks.
+    pub(crate) fn start(connection: Conn, target: Target, clock: Clock) -> std::io::Result<Self> {
+        let (work, queue) = channel();
+        let state = Thread { connection: Some(connection), target, clock, used: Instant::now() };
+        std::thread::Builder::new().name(String::from("db-writer")).spawn(move || state.run(&queue))?;
+        Ok(Self { work })
     }
 
     /// Runs `operation` in a savepoint of its own within the next transaction; returns once that is committed.
@@ -37,75 +49,59 @@ impl Writer {
     pub(crate) async fn write<T, F>(&self, operation: F) -> Result<T, DbError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut SqliteConnection) -> Result<T, DbError> + Send + 'static,
+        F: FnOnce(&mut Conn) -> Result<T, DbError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        self.submit(operation, in_savepoint, move |result| {
+        self.submit(operation, move |result| {
             // A caller that has gone away does not need the answer.
             let _ = answer.send(result);
         })?;
         answered.await.unwrap_or_else(|_| Err(ended()))
     }
 
-    /// The same without a savepoint, for an operation that changes the database by one statement at most and nothing
-    /// after it: SQLite undoes a statement that fails by itself.
-    pub(crate) async fn write_one<T, F>(&self, operation: F) -> Result<T, DbError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut SqliteConnection) -> Result<T, DbError> + Send + 'static,
-    {
-        let (answer, answered) = oneshot::channel();
-        self.submit(
-            operation,
-            |connection, operation| operation(connection),
-            move |result| {
-                let _ = answer.send(result);
-            },
-        )?;
-        answered.await.unwrap_or_else(|_| Err(ended()))
-    }
-
-    /// The same as [`Writer::write`] for a caller on a thread of its own.
+    /// The same for a caller on a thread of its own.
     pub(crate) fn write_blocking<T, F>(&self, operation: F) -> Result<T, DbError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut SqliteConnection) -> Result<T, DbError> + Send + 'static,
+        F: FnOnce(&mut Conn) -> Result<T, DbError> + Send + 'static,
     {
         let (answer, answered) = channel();
-        self.submit(operation, in_savepoint, move |result| {
+        self.submit(operation, move |result| {
             let _ = answer.send(result);
         })?;
         answered.recv().unwrap_or_else(|_| Err(ended()))
     }
 
+    /// Inserts a job, together with others that wait.
+    pub(crate) async fn accept(&self, row: JobRow) -> Result<(), DbError> {
+        let (answer, answered) = oneshot::channel();
+        self.work.send(Work::Accept(Box::new(row), answer)).map_err(|_gone| ended())?;
+        answered.await.unwrap_or_else(|_| Err(ended()))
+    }
+
     fn submit<T, F>(
         &self,
         operation: F,
-        run: impl FnOnce(&mut SqliteConnection, F) -> Result<T, DbError> + Send + 'static,
         answer: impl FnOnce(Result<T, DbError>) + Send + 'static,
     ) -> Result<(), DbError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut SqliteConnection) -> Result<T, DbError> + Send + 'static,
+        F: FnOnce(&mut Conn) -> Result<T, DbError> + Send + 'static,
     {
         let boxed: Operation = Box::new(move |connection| {
-            let result = run(connection, operation);
+            let run = |connection: &mut Conn| {
+                let done = connection.transaction::<T, Failure, _>(|connection| operation(connection).map_err(Failure));
+                done.map_err(|failure| failure.0)
+            };
+            let result = connection.map_or_else(|| Err(ended()), run);
             Box::new(move |commit: Result<(), DbError>| answer(commit.and(result)))
         });
-        self.operations.send(boxed).map_err(|_gone| ended())
+        self.work.send(Work::Operation(boxed)).map_err(|_gone| ended())
     }
 }
 
-fn in_savepoint<T, F>(connection: &mut SqliteConnection, operation: F) -> Result<T, DbError>
-where
-    F: FnOnce(&mut SqliteConnection) -> Result<T, DbError>,
-{
-    let result = connection.transaction::<T, Failure, _>(|connection| operation(connection).map_err(Failure));
-    result.map_err(|failure| failure.0)
-}
-
 /// Lets diesel's transaction carry [`DbError`].
-struct Failure(DbError);
+pub(crate) struct Failure(pub(crate) DbError);
 
 impl From<diesel::result::Error> for Failure {
     fn from(error: diesel::result::Error) -> Self {
@@ -117,32 +113,120 @@ fn ended() -> DbError {
     DbError::Unavailable { reason: String::from("the writer has ended") }
 }
 
-fn run(mut connection: SqliteConnection, queue: &Receiver<Operation>) {
-    while let Ok(first) = queue.recv() {
-        let mut completions: Vec<Completion> = Vec::new();
-        let mut pending = Some(first);
-        let committed = connection.immediate_transaction::<(), diesel::result::Error, _>(|connection| {
-            while let Some(operation) = pending.take() {
-                completions.push(operation(connection));
-                if completions.len() < BATCH {
-                    pending = queue.try_recv().ok();
-                }
+/// What the writer's thread has.
+struct Thread {
+    connection: Option<Conn>,
+    target: Target,
+    clock: Clock,
+    /// When the connection was used last.
+    used: Instant,
+}
+
+impl Thread {
+    fn run(mut self, queue: &Receiver<Work>) {
+        while let Ok(first) = queue.recv() {
+            let mut work = vec![first];
+            while work.len() < BATCH
+                && let Ok(next) = queue.try_recv()
+            {
+                work.push(next);
             }
-            Ok(())
-        });
-        let outcome = committed.map_err(DbError::from);
-        if let Err(error) = &outcome {
-            tracing::error!(%error, operations = completions.len(), "a transaction did not commit");
+            let mut completions = Vec::with_capacity(work.len());
+            let outcome = self.commit(work, &mut completions);
+            if let Err(error) = &outcome {
+                tracing::error!(%error, operations = completions.len(), "a transaction did not commit");
+            }
+            for complete in completions {
+                complete(outcome.clone());
+            }
         }
-        for complete in completions {
-            complete(outcome.clone());
-        }
-        if let Some(operation) = pending {
-            // The transaction did not even begin: the operation was not run, its caller must hear of it.
-            drop(operation);
+        if let Some(Conn::Sqlite(connection)) = &mut self.connection
+            && let Err(error) = connection.batch_execute("PRAGMA optimize")
+        {
+            tracing::debug!(%error, "the database was not optimised at the end");
         }
     }
-    if let Err(error) = connection.batch_execute("PRAGMA optimize") {
-        tracing::debug!(%error, "the database was not optimised at the end");
+
+    /// Runs `work` in one transaction. Work that was not run has a completion, too: its caller hears the outcome.
+    fn commit(&mut self, work: Vec<Work>, completions: &mut Vec<Completion>) -> Result<(), DbError> {
+        // A session that the server ended meanwhile is found out here, before anything was done in it.
+        if let Err(error) = self.begin().or_else(|_broken| self.begin()) {
+            completions.extend(work.into_iter().map(refuse));
+            return Err(error);
+        }
+        let Some(connection) = &mut self.connection else { return Err(ended()) };
+        run_all(connection, work, completions);
+        let committed = connection.commit().map_err(DbError::from);
+        if committed.is_err() {
+            // What is left of the transaction, if the connection still knows of one.
+            if let Err(error) = connection.rollback() {
+                tracing::debug!(%error, "nothing was left to be rolled back");
+            }
+            if self.target.file().is_none() {
+                self.connection = None;
+            }
+        }
+        self.used = Instant::now();
+        committed
+    }
+
+    fn begin(&mut self) -> Result<(), DbError> {
+        let begun = self.connection().and_then(|connection| Ok(connection.begin_write()?));
+        if begun.is_err() && self.target.file().is_none() {
+            self.connection = None;
+        }
+        begun
+    }
+
+    /// The connection, made anew where it broke; with the server's clock read where that is due.
+    fn connection(&mut self) -> Result<&mut Conn, DbError> {
+        let served = self.target.file().is_none();
+        if served && self.used.elapsed() >= RESTED && !self.connection.as_mut().is_some_and(Conn::answers) {
+            self.connection = None;
+        }
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self
+                .target
+                .connect(Purpose::Write)
+                .map_err(|error| DbError::Unavailable { reason: error.to_string() })?,
+        };
+        if served
+            && self.clock.is_stale()
+            && let Some(millis) = connection.server_clock()?
+        {
+            self.clock.set(millis);
+        }
+        Ok(self.connection.insert(connection))
+    }
+}
+
+/// Runs operations in order; jobs to be accepted together, ahead of them.
+fn run_all(connection: &mut Conn, work: Vec<Work>, completions: &mut Vec<Completion>) {
+    let (mut rows, mut answers, mut operations) = (Vec::new(), Vec::new(), Vec::new());
+    for one in work {
+        match one {
+            Work::Accept(row, answer) => {
+                rows.push(*row);
+                answers.push(answer);
+            }
+            Work::Operation(operation) => operations.push(operation),
+        }
+    }
+    for (answer, result) in answers.into_iter().zip(insert_jobs(connection, &rows)) {
+        completions.push(Box::new(move |commit| {
+            let _ = answer.send(commit.and(result));
+        }));
+    }
+    completions.extend(operations.into_iter().map(|operation| operation(Some(&mut *connection))));
+}
+
+/// The completion of work that was never run.
+fn refuse(work: Work) -> Completion {
+    match work {
+        Work::Operation(operation) => operation(None),
+        Work::Accept(_, answer) => Box::new(move |outcome| {
+            let _ = answer.send(outcome);
+        }),
     }
 }

@@ -1,5 +1,7 @@
 //! What a storage does, whichever engine carries it.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -27,6 +29,17 @@ pub enum StorageError {
     Io {
         /// What was being done.
         action: &'static str,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The bucket can't be used as it is configured.
+    #[error("the bucket {bucket} can't be used: {advice}")]
+    Bucket {
+        /// Its name.
+        bucket: String,
+        /// What the operator should do.
+        advice: String,
         /// Why it failed.
         #[source]
         source: std::io::Error,
@@ -84,6 +97,10 @@ pub trait Storage: Send + Sync {
     /// Removes all objects whose keys begin with `prefix`. It is no error if there are none.
     async fn remove_all(&self, prefix: &str) -> Result<(), StorageError>;
 
-    /// Where the object lies, for a person who looks for it on this machine; `None` where that has no answer.
+    /// A URL that reads the object `key` without credentials until it `expires`; `None` where the engine has none.
+    /// Whether there is such an object is not looked up.
+    async fn presign(&self, key: &str, expires: Duration) -> Result<Option<String>, StorageError>;
+
+    /// Where the object lies, for a person who looks for it; `None` where that has no answer.
     fn locate(&self, key: &str) -> Option<String>;
 }

@@ -3,6 +3,27 @@
 mod interface;
 mod key;
 mod local;
+mod s3;
+
+#[cfg(test)]
+mod suite;
+
+use std::sync::Arc;
+
+use gateway_config::{StorageBackend, StorageSettings};
 
 pub use interface::{ByteRange, ObjectReader, ObjectWriter, Storage, StorageError, Stored};
 pub use local::LocalStorage;
+pub use s3::S3Storage;
+
+/// Opens the configured storage, and proves that it can be used.
+///
+/// # Errors
+/// [`StorageError`] that says what to do where it can't.
+pub async fn open(settings: &StorageSettings) -> Result<Arc<dyn Storage>, StorageError> {
+    let limit = settings.max_output_bytes;
+    match &settings.backend {
+        StorageBackend::Local { root } => Ok(Arc::new(LocalStorage::open(root, limit)?)),
+        StorageBackend::S3(bucket) => Ok(Arc::new(S3Storage::open(bucket, limit).await?)),
+    }
+}

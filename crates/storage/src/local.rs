@@ -6,11 +6,11 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
-use gateway_config::StorageSettings;
 use sha2::{Digest as _, Sha256};
 
 use crate::{ByteRange, ObjectReader, ObjectWriter, Storage, StorageError, Stored, key};
@@ -31,17 +31,17 @@ pub struct LocalStorage {
 }
 
 impl LocalStorage {
-    /// A storage in the configured folder, which is made where it is not there.
+    /// A storage in the folder `root`, which is made where it is not there, of objects of `limit` bytes at most.
     ///
     /// # Errors
     /// [`StorageError::Io`] where the folder can't be made or written to.
-    pub fn open(settings: &StorageSettings) -> Result<Self, StorageError> {
-        let root = std::path::absolute(&settings.root).map_err(io("find the output folder"))?;
+    pub fn open(root: &Path, limit: u64) -> Result<Self, StorageError> {
+        let root = std::path::absolute(root).map_err(io("find the output folder"))?;
         std::fs::create_dir_all(&root).map_err(io("make the output folder"))?;
         let probe = root.join(format!("~probe-{}", std::process::id()));
         File::create(&probe).map_err(io("write to the output folder"))?;
         std::fs::remove_file(&probe).map_err(io("write to the output folder"))?;
-        Ok(Self { root: Arc::new(root), limit: settings.max_output_bytes })
+        Ok(Self { root: Arc::new(root), limit })
     }
 
     fn path(&self, key: &str) -> Result<PathBuf, StorageError> {
@@ -127,6 +127,10 @@ impl Storage for LocalStorage {
         .await
     }
 
+    async fn presign(&self, key: &str, _expires: Duration) -> Result<Option<String>, StorageError> {
+        key::check(key).map(|_| None)
+    }
+
     fn locate(&self, key: &str) -> Option<String> {
         self.path(key).ok().map(|path| path.display().to_string())
     }
@@ -173,6 +177,8 @@ impl ObjectWriter for LocalWriter {
     async fn write(&mut self, bytes: Bytes) -> Result<(), StorageError> {
         self.accepted += bytes.len() as u64;
         if self.accepted > self.limit {
+            // What is there so far must not become an object.
+            self.partial = None;
             return Err(StorageError::TooLarge { limit: self.limit });
         }
         self.gathered.push(bytes);

@@ -20,6 +20,7 @@ type Tweak = Box<dyn Fn(&mut Settings) + Send + Sync>;
 
 /// How a test's gateway differs from the usual.
 pub struct TestBuilder {
+    database: Option<String>,
     sim: SimConfig,
     url: Option<String>,
     tweak: Tweak,
@@ -33,17 +34,25 @@ pub struct TestGateway {
     base: String,
     client: Client,
     folder: TempDir,
+    database: Option<String>,
     url: String,
     tweak: Tweak,
 }
 
 impl Default for TestBuilder {
     fn default() -> Self {
-        Self { sim: SimConfig::default(), url: None, tweak: Box::new(|_settings| {}) }
+        Self { database: None, sim: SimConfig::default(), url: None, tweak: Box::new(|_settings| {}) }
     }
 }
 
 impl TestBuilder {
+    /// With the database at `url` in place of a file of its own.
+    #[must_use]
+    pub fn database(mut self, url: impl Into<String>) -> Self {
+        self.database = Some(url.into());
+        self
+    }
+
     /// With a simulator like this.
     #[must_use]
     pub fn sim(mut self, config: SimConfig) -> Self {
@@ -92,6 +101,7 @@ impl TestBuilder {
             base: String::new(),
             client: Client::builder().timeout(Duration::from_secs(60)).build().expect("a client"),
             folder,
+            database: self.database,
             url,
             tweak: self.tweak,
         };
@@ -150,7 +160,7 @@ impl TestGateway {
             .with("PORT", Some(0))
             .with("COMFYUI_URL", Some(&self.url))
             .with("COMFYUI_POLL_MS", Some(200))
-            .with("DATABASE_URL", Some(folder.join("gateway.db").display()))
+            .with("DATABASE_URL", Some(self.database.clone().unwrap_or_else(|| folder.join("gateway.db").display().to_string())))
             .with("STORAGE_LOCAL_PATH", Some(folder.join("outputs").display()));
         let mut settings = gateway_config::load(&folder.join("no.env"), &overrides).expect("settings");
         settings.queue.backoff_scale = BACKOFF_SCALE;

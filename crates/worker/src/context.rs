@@ -9,7 +9,7 @@ use gateway_core::{JobError, JobId};
 use gateway_db::{Database, DbError, Job};
 use gateway_storage::Storage;
 use moka::sync::Cache;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -43,8 +43,12 @@ pub(crate) struct Context {
     pub(crate) worker_id: String,
     pub(crate) active: ActiveJobs,
     pub(crate) collecting: Semaphore,
-    /// No more jobs are taken.
+    /// The worker ends.
     pub(crate) draining: CancellationToken,
+    /// No more jobs are taken: the worker ends, or an operator wants it to take none.
+    pub(crate) retired: CancellationToken,
+    /// Whether the queue is paused.
+    pub(crate) paused: watch::Sender<bool>,
     /// Running jobs are handed back.
     pub(crate) hand_back: CancellationToken,
     /// The ComfyUI servers of this worker.
@@ -57,17 +61,26 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(parts: WorkerParts) -> Self {
         let random: u64 = rand::random();
+        let draining = CancellationToken::new();
         Self {
             parts,
             worker_id: format!("w-{random:016x}"),
             active: ActiveJobs::default(),
             collecting: Semaphore::new(COLLECTING),
-            draining: CancellationToken::new(),
+            retired: draining.child_token(),
+            draining,
+            paused: watch::channel(false).0,
             hand_back: CancellationToken::new(),
             fleet: OnceLock::new(),
             jobs: TaskTracker::new(),
             workflows: Cache::new(1_000),
         }
+    }
+
+    /// Waits until the queue is paused, or until it is not.
+    pub(crate) async fn pause_is(&self, wanted: bool) {
+        // The sender lives in self, so the channel can't be closed here.
+        let _ = self.paused.subscribe().wait_for(|paused| *paused == wanted).await;
     }
 
     /// The server at `url`, where it is one of this worker's.

@@ -3,6 +3,7 @@
 mod active;
 mod backend;
 mod context;
+mod control;
 mod failure;
 mod lease;
 mod run;

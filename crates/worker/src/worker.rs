@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::backend::Backend;
 use crate::context::{Context, WorkerParts};
 use crate::lease::Renewer;
-use crate::{backend, sweep};
+use crate::{backend, control, sweep};
 
 const ANNOUNCE: Duration = Duration::from_secs(1);
 /// How long jobs may take to be handed back.
@@ -54,6 +54,7 @@ impl Worker {
             .collect::<Result<Vec<_>, _>>()
             .map_err(StartError::Backend)?;
         sweep::at_start(&context).await.map_err(StartError::Recover)?;
+        control::look(&context).await;
         let lease = context.parts.worker.lease;
         let renewer = Renewer::start(context.parts.database.clone(), context.active.clone(), lease)
             .map_err(StartError::Renewer)?;
@@ -64,6 +65,7 @@ impl Worker {
         }
         tasks.spawn(sweep::run(Arc::clone(&context)));
         tasks.spawn(listen_for_cancels(Arc::clone(&context)));
+        tasks.spawn(control::run(Arc::clone(&context)));
         tasks.spawn(announce(Arc::clone(&context), backends.clone()));
         Ok(Self { context, backends, tasks, _renewer: renewer })
     }
@@ -110,8 +112,13 @@ async fn listen_for_cancels(context: Arc<Context>) {
 
 async fn announce(context: Arc<Context>, backends: Vec<Arc<Backend>>) {
     let mut changes: Vec<_> = backends.iter().map(|backend| backend.watch_health()).collect();
+    let mut pauses = context.paused.subscribe();
     loop {
-        let state = if context.draining.is_cancelled() { WorkerState::Draining } else { WorkerState::Running };
+        let state = match (context.retired.is_cancelled(), *context.paused.borrow()) {
+            (true, _) => WorkerState::Draining,
+            (false, true) => WorkerState::Paused,
+            (false, false) => WorkerState::Running,
+        };
         let report = WorkerReport {
             id: context.worker_id.clone(),
             state,
@@ -127,6 +134,7 @@ async fn announce(context: Arc<Context>, backends: Vec<Arc<Backend>>) {
         tokio::select! {
             () = tokio::time::sleep(ANNOUNCE) => {}
             _ = changed => {}
+            _ = pauses.changed() => {}
         }
     }
 }

@@ -44,6 +44,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("actix-web", &["gateway-api"]),
     ("tokio-tungstenite", &["comfyui-client"]),
     ("figment", &["gateway-config"]),
+    ("rust-s3", &["gateway-storage"]),
 ];
 
 const CRATES: &[&str] = &[

@@ -4,11 +4,13 @@
 mod arrows;
 mod deny;
 mod lengths;
+mod services;
 mod shell;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::services::Services;
 use crate::shell::{cargo, root, step};
 
 #[derive(Debug, Parser)]
@@ -60,8 +62,11 @@ fn main() -> Result<()> {
 fn test(args: &[String]) -> Result<()> {
     let mut command = vec!["test", "--workspace"];
     command.extend(args.iter().map(String::as_str));
+    let services = Services::start()?;
     // Most of them wait for something most of the time.
-    cargo(&command, &[("RUST_TEST_THREADS", "8")])
+    let mut variables = vec![("RUST_TEST_THREADS", "8")];
+    variables.extend(services.variables());
+    cargo(&command, &variables)
 }
 
 fn ci() -> Result<()> {

@@ -18,13 +18,14 @@ pub(crate) async fn health(state: Data<ApiState>) -> Json<Value> {
     let parts = &state.parts;
     let workers = parts.broker.workers().await;
     let depth = parts.broker.depth().await.map(|depth| depth.total).unwrap_or_default();
+    let paused = parts.database.queue_paused().await.ok();
     Json(json!({
         "ok": true,
         "version": parts.version,
         "uptime": state.started.elapsed().as_secs(),
         "comfyui": comfyui(&workers, parts.environment),
-        "queue": {"backend": parts.broker.name(), "depth": depth},
-        "database": "sqlite",
+        "queue": {"backend": parts.broker.name(), "depth": depth, "paused": paused},
+        "database": parts.database.engine(),
         "workers": workers.iter().map(|worker| worker_view(worker, parts.environment)).collect::<Vec<_>>(),
     }))
 }

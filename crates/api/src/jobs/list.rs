@@ -30,14 +30,34 @@ pub(crate) async fn list_jobs(
         after: query.time("after"),
         before: query.time("before"),
         request_id: query.text("q").map(str::to_owned),
+        dead: false,
     };
+    answer(&state, caller.scope(), filter, query).await
+}
+
+/// A page of the jobs that failed because their workers were lost.
+pub(crate) async fn list_dead(
+    state: Data<ApiState>,
+    request: HttpRequest,
+) -> Result<actix_web::HttpResponse, ApiError> {
+    let query = Query::read(&request, &["limit", "cursor"])?;
+    let filter = Filter { dead: true, ..Filter::default() };
+    answer(&state, Scope::All, filter, query).await
+}
+
+/// The page of `filter` that `query` asks for.
+async fn answer(
+    state: &ApiState,
+    scope: Scope,
+    filter: Filter,
+    mut query: Query,
+) -> Result<actix_web::HttpResponse, ApiError> {
     let limit = query.parse("limit", "a whole number from 1 to 100", |text| {
         text.parse::<i64>().ok().filter(|limit| (1..=100).contains(limit))
     });
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
     let cursor = query.text("cursor").map(str::to_owned);
     query.check()?;
-    let scope = caller.scope();
     let list = describe(&scope, &filter);
     let after = match cursor {
         Some(cursor) => Some(state.cursor_key.open(&list, &cursor).ok_or_else(bad_cursor)?),
@@ -51,7 +71,7 @@ pub(crate) async fn list_jobs(
     let outputs = database.outputs_of_many(ended).await?;
     let mut items = Vec::with_capacity(jobs.len());
     for job in &jobs {
-        let body = view::render(&state, job, outputs.get(&job.id).map_or(&[], Vec::as_slice)).await?;
+        let body = view::render(state, job, outputs.get(&job.id).map_or(&[], Vec::as_slice)).await?;
         items.push(raw(body)?);
     }
     let next = jobs.last().filter(|_| more).map(|job| state.cursor_key.seal(&list, job.id));
@@ -83,7 +103,8 @@ fn describe(scope: &Scope, filter: &Filter) -> String {
         filter.owner.as_ref().map(Owner::as_str),
         filter.after,
         filter.before,
-        filter.request_id
+        filter.request_id,
+        filter.dead
     ])
     .to_string()
 }

@@ -16,7 +16,7 @@ pub(crate) use create::{create_job, retry_job};
 pub(crate) use end::{cancel_job, delete_job};
 pub(crate) use events::watch_job;
 pub(crate) use find::find_job;
-pub(crate) use list::list_jobs;
+pub(crate) use list::{list_dead, list_jobs};
 pub(crate) use logs::list_logs;
 pub(crate) use prepare::prepare;
 pub(crate) use stats::job_stats;

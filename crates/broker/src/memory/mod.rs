@@ -15,12 +15,14 @@ use gateway_core::{JobId, Timestamp};
 use serde_json::Value;
 use tokio::sync::{Notify, broadcast};
 
-use crate::{Broker, BrokerError, Depth, Entry, EventReceiver, WorkerReport};
+use crate::{Broker, BrokerError, Control, Depth, Entry, EventReceiver, WorkerReport};
 use events::Events;
 use lanes::Lanes;
 
 /// Wishes to cancel that a busy worker may be behind; it also learns of them when it renews its leases.
 const CANCEL_BACKLOG: usize = 1_024;
+
+const CONTROL_BACKLOG: usize = 64;
 
 /// A broker in this process.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub struct MemoryBroker {
     lanes: Mutex<Lanes>,
     arrived: Notify,
     cancels: broadcast::Sender<JobId>,
+    controls: broadcast::Sender<Control>,
     events: Mutex<Events>,
     workers: Mutex<BTreeMap<String, WorkerReport>>,
     catalog: Mutex<Option<Arc<Value>>>,
@@ -41,6 +44,7 @@ impl MemoryBroker {
             lanes: Mutex::new(Lanes::new(ageing_ms)),
             arrived: Notify::new(),
             cancels: broadcast::channel(CANCEL_BACKLOG).0,
+            controls: broadcast::channel(CONTROL_BACKLOG).0,
             events: Mutex::default(),
             workers: Mutex::default(),
             catalog: Mutex::default(),
@@ -121,6 +125,16 @@ impl Broker for MemoryBroker {
 
     fn cancels(&self) -> broadcast::Receiver<JobId> {
         self.cancels.subscribe()
+    }
+
+    async fn control(&self, control: Control) -> Result<(), BrokerError> {
+        // No worker may be listening; what lasts it reads at its start.
+        let _ = self.controls.send(control);
+        Ok(())
+    }
+
+    fn controls(&self) -> broadcast::Receiver<Control> {
+        self.controls.subscribe()
     }
 
     fn publish(&self, job: JobId, event: JobEvent) {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{AddWorkflow, Setting};
 use crate::exit::Failure;
+use crate::gateway::open_beside;
 use crate::http::{Remote, elsewhere};
 
 /// Registers through the gateway that holds the database, or straight into it.
@@ -21,18 +22,14 @@ pub(crate) async fn run(setting: &Setting<'_>, args: AddWorkflow) -> Result<(), 
     let through_gateway = "the running gateway";
     let (version, through): (i64, &str) = match &args.gateway {
         Some(url) => (send(&Remote::new(url)?, &new, &args).await?, through_gateway),
-        None => {
-            let database_settings = settings.database.clone();
-            let opened = tokio::task::spawn_blocking(move || Database::open(&database_settings)).await;
-            match opened.map_err(Failure::failed)? {
-                Ok(database) => (store(&database, new, args.replace).await?.into(), "the database"),
-                Err(held @ DbError::InUse { .. }) => {
-                    let sent = send(&Remote::local(&settings)?, &new, &args).await;
-                    (sent.map_err(|error| elsewhere(error, &held))?, through_gateway)
-                }
-                Err(error) => return Err(Failure::failed(error)),
+        None => match open_beside(&settings.database).await {
+            Ok(database) => (store(&database, new, args.replace).await?.into(), "the database"),
+            Err(held @ DbError::InUse { .. }) => {
+                let sent = send(&Remote::local(&settings)?, &new, &args).await;
+                (sent.map_err(|error| elsewhere(error, &held))?, through_gateway)
             }
-        }
+            Err(error) => return Err(Failure::failed(error)),
+        },
     };
     setting.output.say(format!("registered {id} version {version} (through {through})"));
     setting.output.say(format!("try it: comfyui-gateway submit {id} --wait"));

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use comfyui_sim::{SimConfig, Simulator, Switches};
-use gateway_config::{LogFormat, LogSettings, Overrides, Settings};
+use gateway_config::{DatabaseTarget, LogFormat, LogSettings, Overrides, Settings, StorageBackend};
 use gateway_db::Database;
 use gateway_storage::Storage;
 use reqwest::Method;
@@ -60,9 +60,9 @@ pub(crate) async fn run(setting: &Setting<'_>, args: Demo) -> Result<(), Failure
 
 /// What waits for a real ComfyUI must not get a simulated picture: a database and outputs of the demo's own.
 fn keep_apart(settings: &mut Settings) {
-    let folder = settings.database.path.parent().unwrap_or(Path::new("")).join("demo");
-    settings.database.path = folder.join("gateway.db");
-    settings.storage.root = folder.join("outputs");
+    let folder = settings.database.file().and_then(Path::parent).unwrap_or(Path::new("data")).join("demo");
+    settings.database.target = DatabaseTarget::Sqlite { path: folder.join("gateway.db") };
+    settings.storage.backend = StorageBackend::Local { root: folder.join("outputs") };
 }
 
 async fn simulate() -> Result<Simulator, Failure> {

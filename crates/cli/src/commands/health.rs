@@ -30,8 +30,8 @@ pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
             format!("gateway   not running at {url} (start it with `comfyui-gateway run`)")
         }
     });
-    setting.output.say(format!("database  {}", settings.database.path.display()));
-    setting.output.say(format!("outputs   {}", settings.storage.root.display()));
+    setting.output.say(format!("database  {}", settings.database.shown()));
+    setting.output.say(format!("outputs   {}", settings.storage.backend.shown()));
     setting.output.json(&json!({"ok": usable > 0, "comfyui": backends, "gateway": gateway}));
     if usable > 0 { Ok(()) } else { Err(Failure::unreachable("no ComfyUI server can be used")) }
 }

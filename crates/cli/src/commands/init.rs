@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use gateway_config::Overrides;
-use gateway_db::{Database, DbError};
+use gateway_config::{Overrides, StorageBackend};
+use gateway_db::DbError;
 use serde_json::json;
 
 use crate::cli::Setting;
 use crate::exit::Failure;
-use crate::gateway::register_bundled;
+use crate::gateway::{open_beside, register_bundled};
 
 const EXAMPLE: &str = include_str!("../../../../.env.example");
 
@@ -19,17 +19,17 @@ pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
     let env_file = setting.env_file();
     note(env_file.display().to_string(), write_new(env_file)?);
     let settings = setting.load(&Overrides::default())?;
-    note(settings.storage.root.display().to_string(), make_folder(&settings.storage.root)?);
-    let path = settings.database.path.clone();
-    let new = !path.exists();
-    let opened = tokio::task::spawn_blocking(move || Database::open(&settings.database)).await;
-    let database = match opened.map_err(Failure::failed)? {
+    if let StorageBackend::Local { root } = &settings.storage.backend {
+        note(root.display().to_string(), make_folder(root)?);
+    }
+    let new = settings.database.file().is_some_and(|path| !path.exists());
+    let database = match open_beside(&settings.database).await {
         Ok(database) => Some(database),
         // A gateway that runs has it open, and it is there.
         Err(DbError::InUse { .. }) => None,
         Err(error) => return Err(Failure::failed(error)),
     };
-    note(path.display().to_string(), new);
+    note(settings.database.shown(), new);
     match database {
         Some(database) => {
             let registered = register_bundled(&database).await.map_err(Failure::failed)?;

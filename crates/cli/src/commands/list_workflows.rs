@@ -1,11 +1,12 @@
 //! `list-workflows`.
 
 use gateway_config::{Overrides, Settings};
-use gateway_db::{Database, DbError, WorkflowSummary};
+use gateway_db::{DbError, WorkflowSummary};
 use serde_json::{Value, json};
 
 use crate::cli::{ListWorkflows, Setting};
 use crate::exit::Failure;
+use crate::gateway::open_beside;
 use crate::http::{Remote, elsewhere};
 
 /// Lists from the database, or from the gateway that holds it.
@@ -14,7 +15,7 @@ pub(crate) async fn run(setting: &Setting<'_>, args: ListWorkflows) -> Result<()
     let items = match &args.gateway {
         Some(url) => of_gateway(&Remote::new(url)?).await?,
         // A look makes nothing.
-        None if !settings.database.path.exists() => Vec::new(),
+        None if settings.database.file().is_some_and(|path| !path.exists()) => Vec::new(),
         None => of_database(&settings).await?,
     };
     if items.is_empty() {
@@ -35,11 +36,10 @@ async fn of_gateway(remote: &Remote) -> Result<Vec<Value>, Failure> {
 }
 
 async fn of_database(settings: &Settings) -> Result<Vec<Value>, Failure> {
-    let opened = settings.database.clone();
-    let opened = tokio::task::spawn_blocking(move || Database::open(&opened)).await;
+    let opened = open_beside(&settings.database).await;
     let view =
         |w: WorkflowSummary| json!({"id": w.id, "name": w.name, "description": w.description, "version": w.version});
-    match opened.map_err(Failure::failed)? {
+    match opened {
         Ok(database) => {
             let workflows = database.list_workflows().await.map_err(Failure::failed)?;
             Ok(workflows.into_iter().map(view).collect())

@@ -20,7 +20,7 @@ pub(crate) async fn run(setting: &Setting<'_>, args: RunArgs) -> Result<(), Fail
         url = gateway.url(),
         address = %gateway.address(),
         comfyui = backends.join(", "),
-        database = %gateway.database().path().display(),
+        database = gateway.database().shown(),
         version = env!("CARGO_PKG_VERSION"),
         "the gateway serves"
     );

@@ -51,7 +51,6 @@ fn what_this_version_has_not_stops_the_start_and_no_secret_is_shown() {
         ("JWT_SECRET", "s3cret", "doesn't check credentials"),
         ("REDIS_URL", "redis://:s3cret@127.0.0.1", "queues in its own process only"),
         ("DATABASE_URL", "postgres://u:s3cret@127.0.0.1/db", "SQLite only"),
-        ("STORAGE_PROVIDER", "s3", "local disk only"),
         ("PRIVACY_MODE", "true", "can't redact prompts"),
         ("GATEWAY_ENV", "production", "doesn't start in production"),
     ] {
@@ -61,6 +60,29 @@ fn what_this_version_has_not_stops_the_start_and_no_secret_is_shown() {
         ended.says(&[name, told]);
         assert!(!ended.err.contains("s3cret"), "{}", ended.err);
     }
+}
+
+#[test]
+fn a_bucket_that_cannot_be_used_stops_the_start_with_what_to_do() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", taken.local_addr().unwrap());
+    drop(taken);
+    let mut place = Place::new();
+    place.set("STORAGE_PROVIDER", "s3");
+    place.run(&["run"]).expect(2).says(&["it also needs S3_BUCKET, S3_ACCESS_KEY, S3_SECRET_KEY"]);
+    for (name, value) in [
+        ("S3_ENDPOINT", endpoint.as_str()),
+        ("S3_BUCKET", "pictures"),
+        ("S3_ACCESS_KEY", "id"),
+        ("S3_SECRET_KEY", "s3cret"),
+    ] {
+        place.set(name, value);
+    }
+    let made = place.run(&["init"]).expect(0);
+    assert!(!place.path("data/outputs").exists(), "{}", made.out);
+    let ended = place.run(&["run"]).expect(1);
+    ended.says(&["the bucket pictures can't be used", &format!("{endpoint} can't be reached"), "S3_ENDPOINT"]);
+    assert!(!ended.err.contains("s3cret"), "{}", ended.err);
 }
 
 #[test]

@@ -3,6 +3,7 @@ use std::io::Write as _;
 use secrecy::ExposeSecret as _;
 
 use super::*;
+use crate::settings::StorageBackend;
 use crate::variables::VARIABLES;
 
 fn from_file(text: &str) -> Result<Settings, ConfigError> {
@@ -22,8 +23,8 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(settings.http.host, "0.0.0.0");
     assert_eq!(settings.comfyui.backends[0].display_url, "http://127.0.0.1:8188");
     assert_eq!(settings.comfyui.timeout, Duration::from_secs(300));
-    assert_eq!(settings.database.path, Path::new("./data/gateway.db"));
-    assert_eq!(settings.storage.root, Path::new("./data/outputs"));
+    assert_eq!(settings.database.file(), Some(Path::new("./data/gateway.db")));
+    assert!(matches!(&settings.storage.backend, StorageBackend::Local { root } if root == Path::new("./data/outputs")));
     assert_eq!((settings.limits.max_image_size, settings.limits.max_batch_size), (2048, 4));
     assert_eq!(settings.worker.concurrency, 1);
     assert_eq!(settings.log.filter, "info");
@@ -53,6 +54,10 @@ fn a_wrong_value_is_named_with_its_origin_and_what_is_allowed() {
         ("DATABASE_URL=sqlite://", ["DATABASE_URL is `sqlite://`", "path of a file"]),
         ("WEBHOOK_ALLOWED_DOMAINS=http://a,,b", ["WEBHOOK_ALLOWED_DOMAINS is", "*.example.com"]),
         ("S3_BUCKET=a/b", ["S3_BUCKET is `a/b`", "3 to 63"]),
+        ("S3_ENDPOINT=http://h?x=1", ["S3_ENDPOINT is", "no query"]),
+        ("S3_REGION=eu/1", ["S3_REGION is `eu/1`", "us-east-1"]),
+        ("S3_PATH_STYLE=maybe", ["S3_PATH_STYLE is `maybe`", "true or false"]),
+        ("S3_PREFIX=a/../b", ["S3_PREFIX is `a/../b`", "separated by /"]),
     ] {
         let text = faults(&line.replace("a b", "\"a b\""));
         for part in parts {
@@ -74,7 +79,8 @@ fn secrets_are_shown_nowhere() {
     let text = faults("API_KEYS=hunter2:admin\nJWT_SECRET=hunter2\nREDIS_URL=redis://u:hunter2@h\nPORT=x");
     assert!(text.contains("API_KEYS") && text.contains("REDIS_URL"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
-    assert!(!faults("DATABASE_URL=postgres://u:hunter2@h/db").contains("hunter2"));
+    let postgres = from_file("DATABASE_URL=postgres://u:hunter2@h/db").unwrap();
+    assert!(!format!("{postgres:?}").contains("hunter2"));
     let settings =
         from_file("COMFYUI_URL=http://u:hunter2@h:1/pre\nCOMFYUI_HEADERS=\"Authorization: Bearer hunter2\"").unwrap();
     assert!(!format!("{settings:?}").contains("hunter2"));
@@ -90,8 +96,6 @@ fn what_this_version_cannot_do_is_refused_and_not_ignored() {
         "API_KEYS=k:admin",
         "JWT_SECRET=abc",
         "REDIS_URL=redis://h",
-        "STORAGE_PROVIDER=s3",
-        "DATABASE_URL=postgres://h/db",
         "PRIVACY_MODE=true",
         "NODE_ENV=production",
         "GATEWAY_ENV=production",
@@ -137,6 +141,7 @@ fn a_password_in_a_wrong_url_is_not_shown() {
         "COMFYUI_URL='http://bob:hun@ter2@gpu.example?'",
         "DATABASE_URL=mysql://bob:hunter2@db/gateway",
         "S3_ENDPOINT=s3://bob:hunter2@minio",
+        "S3_ENDPOINT=https://bob:hunter2@minio",
     ] {
         let text = faults(line);
         assert!(!text.contains("hun") && !text.contains("ter2") && !text.contains("bob"), "{text}");
@@ -157,4 +162,39 @@ fn the_usual_forms_of_allowed_domains_are_taken() {
     for bad in ["*.", "a.*.com", "*foo.com", "a b", "host:99999"] {
         assert!(from_file(&format!("WEBHOOK_ALLOWED_DOMAINS=\"{bad}\"")).is_err(), "{bad}");
     }
+}
+
+const S3: &str = "STORAGE_PROVIDER=s3\nS3_BUCKET=pictures\nS3_ACCESS_KEY=id\nS3_SECRET_KEY=hunter2\n";
+
+fn s3(more: &str) -> crate::S3Settings {
+    match from_file(&format!("{S3}{more}")).unwrap().storage.backend {
+        StorageBackend::S3(settings) => settings,
+        StorageBackend::Local { root } => panic!("local: {}", root.display()),
+    }
+}
+
+#[test]
+fn a_bucket_is_reached_by_host_name_on_aws_and_by_path_elsewhere() {
+    let aws = s3("");
+    assert_eq!((aws.endpoint, aws.bucket.as_str(), aws.region.as_str()), (None, "pictures", "us-east-1"));
+    assert!(!aws.path_style);
+    let minio = s3("S3_ENDPOINT=http://minio:9000/\nS3_REGION=auto\nS3_PREFIX=/team/a/\n");
+    assert_eq!(minio.endpoint.as_deref(), Some("http://minio:9000"));
+    assert_eq!((minio.region.as_str(), minio.prefix.as_str()), ("auto", "team/a"));
+    assert!(minio.path_style);
+    assert!(!s3("S3_ENDPOINT=http://minio:9000\nS3_PATH_STYLE=false\n").path_style);
+    assert!(s3("S3_PATH_STYLE=true\n").path_style);
+}
+
+#[test]
+fn s3_is_refused_with_the_names_of_what_is_missing_and_its_keys_are_not_shown() {
+    let text = faults("STORAGE_PROVIDER=s3\nS3_ACCESS_KEY=id\nPORT=x\n");
+    assert!(text.contains("STORAGE_PROVIDER is `s3`"), "{text}");
+    assert!(text.contains("it also needs S3_BUCKET, S3_SECRET_KEY;") && text.contains("PORT"), "{text}");
+    let settings = s3("");
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    assert_eq!(settings.secret_key.expose_secret(), "hunter2");
+    let text = faults(&format!("{S3}MAX_OUTPUT_BYTES=83886080001\n"));
+    assert!(text.contains("at most 83886080000"), "{text}");
+    assert!(from_file("MAX_OUTPUT_BYTES=83886080001\n").is_ok());
 }

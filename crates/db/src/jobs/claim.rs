@@ -1,11 +1,11 @@
 //! Claims: taking a job, keeping it, giving it back. All by compare-and-set on state and epoch.
 
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
 use gateway_core::event::LogLine;
 use gateway_core::output::storage_prefix;
 use gateway_core::{JobId, JobStatus, Timestamp};
 
+use crate::engine::{Conn, on_engine};
 use crate::jobs::{Claim, Claimed, Lease, Release, Renewal};
 use crate::rows::{JobRow, LogRow};
 use crate::schema::{job_logs, jobs, trash};
@@ -37,6 +37,11 @@ impl Database {
                 return Ok(None);
             }
             let look_first = row.prompt_id.is_some();
+            // Whoever else claims it now changes one of these.
+            let same = jobs::table
+                .find(row.id.clone())
+                .filter(jobs::status.eq(JobStatus::Queued.as_str()))
+                .filter(jobs::epoch.eq(row.epoch));
             row.status = JobStatus::Running.as_str().to_owned();
             row.epoch += 1;
             row.worker_id = Some(claim.worker_id);
@@ -47,7 +52,7 @@ impl Database {
                 row.backend = Some(claim.backend);
                 row.prompt_id = Some(id.prompt_id(row.epoch).to_string());
             }
-            diesel::update(jobs::table.find(&row.id))
+            let changed = diesel::update(same)
                 .set((
                     jobs::status.eq(&row.status),
                     jobs::attempt.eq(row.attempt),
@@ -60,6 +65,9 @@ impl Database {
                     jobs::not_before.eq(None::<i64>),
                 ))
                 .execute(connection)?;
+            if changed == 0 {
+                return Ok(None);
+            }
             Ok(Some(Claimed { job: row.into_job()?, look_first }))
         })
         .await
@@ -178,14 +186,14 @@ pub(super) fn held(lease: Lease) -> _ {
 }
 
 /// Marks a folder of the storage for removal.
-pub(super) fn discard(connection: &mut SqliteConnection, prefix: &str, now: Timestamp) -> QueryResult<()> {
-    diesel::insert_or_ignore_into(trash::table)
-        .values((trash::prefix.eq(prefix), trash::created_at.eq(now.as_millis())))
-        .execute(connection)?;
+pub(super) fn discard(connection: &mut Conn, prefix: &str, now: Timestamp) -> QueryResult<()> {
+    let row = (trash::prefix.eq(prefix), trash::created_at.eq(now.as_millis()));
+    let insert = diesel::insert_into(trash::table).values(row).on_conflict_do_nothing();
+    on_engine!(connection, inner => insert.execute(inner))?;
     Ok(())
 }
 
-pub(super) fn append_logs(connection: &mut SqliteConnection, job: JobId, lines: &[LogLine]) -> QueryResult<()> {
+pub(super) fn append_logs(connection: &mut Conn, job: JobId, lines: &[LogLine]) -> QueryResult<()> {
     if lines.is_empty() {
         return Ok(());
     }
@@ -194,11 +202,11 @@ pub(super) fn append_logs(connection: &mut SqliteConnection, job: JobId, lines: 
         job_logs::table.filter(job_logs::job_id.eq(&id)).select(diesel::dsl::max(job_logs::seq)).first(connection)?;
     let next = last.map_or(0, |seq| seq + 1);
     let rows: Vec<LogRow> = (next..).zip(lines).map(|(seq, line)| LogRow::of(&id, seq, line)).collect();
-    diesel::insert_into(job_logs::table).values(&rows).execute(connection)?;
+    on_engine!(connection, inner => diesel::insert_into(job_logs::table).values(&rows).execute(inner))?;
     Ok(())
 }
 
-fn renew(connection: &mut SqliteConnection, lease: Lease, lease_until: i64) -> Result<Renewal, DbError> {
+fn renew(connection: &mut Conn, lease: Lease, lease_until: i64) -> Result<Renewal, DbError> {
     let held_now = diesel::update(held(lease)).set(jobs::lease_until.eq(lease_until)).execute(connection)? > 0;
     let cancel_requested = if held_now {
         jobs::table.find(lease.job.to_string()).select(jobs::cancel_requested).first(connection)?

@@ -5,11 +5,15 @@ use gateway_core::event::LogLine;
 use gateway_core::output::storage_prefix;
 use gateway_core::{JobError, JobId, JobStatus, Owner, Priority, Scope, Timestamp};
 
+use crate::engine::{Conn, on_engine};
 use crate::jobs::claim::{append_logs, discard, held};
 use crate::jobs::{Lease, Output, QueuedJob};
 use crate::rows::{JobRow, OutputRow};
 use crate::schema::{jobs, outputs};
 use crate::{Database, DbError};
+
+/// How often a job that changes between the look and the write is looked at again.
+const CANCEL_TRIES: usize = 5;
 
 /// How a job ended.
 #[derive(Debug, Clone)]
@@ -79,7 +83,7 @@ impl Database {
                 .zip(&settlement.outputs)
                 .map(|(position, output)| OutputRow::of(lease.job, position, output))
                 .collect();
-            diesel::insert_into(outputs::table).values(&rows).execute(connection)?;
+            on_engine!(connection, inner => diesel::insert_into(outputs::table).values(&rows).execute(inner))?;
             let keep = if rows.is_empty() { None } else { Some(lease.epoch) };
             for epoch in (1..=lease.epoch).filter(|epoch| Some(*epoch) != keep) {
                 discard(connection, &storage_prefix(lease.job, epoch), now)?;
@@ -97,39 +101,15 @@ impl Database {
     pub async fn cancel_job(&self, id: JobId, scope: Scope) -> Result<CancelOutcome, DbError> {
         let now = self.now();
         self.write(move |connection| {
-            let Some(job) = scoped(connection, id, &scope)? else {
-                return Ok(CancelOutcome::NotFound);
-            };
-            let row = jobs::table.find(&job.id);
-            match job.status.parse() {
-                Ok(JobStatus::Queued) if job.prompt_id.is_none() => {
-                    diesel::update(row)
-                        .set((
-                            jobs::status.eq(JobStatus::Canceled.as_str()),
-                            jobs::finished_at.eq(now.as_millis()),
-                            jobs::cancel_requested.eq(true),
-                        ))
-                        .execute(connection)?;
-                    Ok(CancelOutcome::Canceled)
+            for _ in 0..CANCEL_TRIES {
+                let Some(job) = scoped(connection, id, &scope)? else {
+                    return Ok(CancelOutcome::NotFound);
+                };
+                if let Some(outcome) = cancel(connection, &job, id, now)? {
+                    return Ok(outcome);
                 }
-                Ok(status @ (JobStatus::Queued | JobStatus::Running)) => {
-                    diesel::update(row)
-                        .set((jobs::cancel_requested.eq(true), jobs::not_before.eq(None::<i64>)))
-                        .execute(connection)?;
-                    Ok(match status {
-                        JobStatus::Queued => CancelOutcome::RequestedOfQueued(QueuedJob {
-                            id,
-                            priority: Priority::of_level(job.priority),
-                            owner: Owner::new(&*job.owner),
-                            since: Timestamp::from_millis(job.created_at),
-                            not_before: None,
-                        }),
-                        _ => CancelOutcome::Requested,
-                    })
-                }
-                Ok(ended) => Ok(CancelOutcome::Ended(ended)),
-                Err(()) => Err(DbError::Corrupt { row: format!("jobs/{id}"), reason: String::from("status") }),
             }
+            Err(DbError::Unavailable { reason: String::from("the job changes hands all the time") })
         })
         .await
     }
@@ -158,10 +138,46 @@ impl Database {
     }
 }
 
-fn scoped(connection: &mut diesel::SqliteConnection, id: JobId, scope: &Scope) -> QueryResult<Option<JobRow>> {
+fn scoped(connection: &mut Conn, id: JobId, scope: &Scope) -> QueryResult<Option<JobRow>> {
     let mut query = jobs::table.select(JobRow::as_select()).filter(jobs::id.eq(id.to_string())).into_boxed();
     if let Scope::Owner(owner) = scope {
         query = query.filter(jobs::owner.eq(owner.as_str()));
     }
     query.first(connection).optional()
+}
+
+/// Cancels `job` as it was read; `None` where it has changed since.
+fn cancel(connection: &mut Conn, job: &JobRow, id: JobId, now: Timestamp) -> Result<Option<CancelOutcome>, DbError> {
+    let status: JobStatus = job
+        .status
+        .parse()
+        .map_err(|()| DbError::Corrupt { row: format!("jobs/{id}"), reason: String::from("status") })?;
+    let same =
+        jobs::table.find(job.id.clone()).filter(jobs::status.eq(status.as_str())).filter(jobs::epoch.eq(job.epoch));
+    let (changed, outcome) = match status {
+        JobStatus::Queued if job.prompt_id.is_none() => {
+            let set = (
+                jobs::status.eq(JobStatus::Canceled.as_str()),
+                jobs::finished_at.eq(now.as_millis()),
+                jobs::cancel_requested.eq(true),
+            );
+            (diesel::update(same).set(set).execute(connection)?, CancelOutcome::Canceled)
+        }
+        JobStatus::Queued | JobStatus::Running => {
+            let set = (jobs::cancel_requested.eq(true), jobs::not_before.eq(None::<i64>));
+            let outcome = match status {
+                JobStatus::Queued => CancelOutcome::RequestedOfQueued(QueuedJob {
+                    id,
+                    priority: Priority::of_level(job.priority),
+                    owner: Owner::new(&*job.owner),
+                    since: Timestamp::from_millis(job.created_at),
+                    not_before: None,
+                }),
+                _ => CancelOutcome::Requested,
+            };
+            (diesel::update(same).set(set).execute(connection)?, outcome)
+        }
+        ended => (1, CancelOutcome::Ended(ended)),
+    };
+    Ok((changed > 0).then_some(outcome))
 }

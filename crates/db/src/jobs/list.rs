@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use diesel::dsl::{AsSelect, SqlTypeOf};
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
 use gateway_core::event::LogLine;
-use gateway_core::{JobId, JobStatus, Owner, Priority, Scope, Timestamp};
+use gateway_core::{ErrorCode, JobId, JobStatus, Owner, Priority, Scope, Timestamp};
 
+use crate::engine::{Conn, MultiBackend};
 use crate::jobs::{Job, Output};
 use crate::rows::{JobRow, LogRow, OutputRow};
 use crate::schema::{job_logs, jobs, outputs};
@@ -30,6 +31,8 @@ pub struct Filter {
     pub before: Option<Timestamp>,
     /// With this request id.
     pub request_id: Option<String>,
+    /// Failed because its workers were lost.
+    pub dead: bool,
 }
 
 /// Figures over all jobs.
@@ -46,6 +49,9 @@ pub struct Stats {
     /// 95 of 100 of the latest runs took at most this.
     pub p95_run_ms: Option<i64>,
 }
+
+/// A page of jobs as a query.
+pub(super) type Page = jobs::BoxedQuery<'static, MultiBackend, SqlTypeOf<AsSelect<JobRow, MultiBackend>>>;
 
 impl Database {
     /// The job `id`, where it is there and in `scope`.
@@ -75,32 +81,8 @@ impl Database {
         limit: i64,
     ) -> Result<Vec<Job>, DbError> {
         self.read(move |connection| {
-            let mut query = jobs::table.select(JobRow::as_select()).order(jobs::id.desc()).limit(limit).into_boxed();
-            if let Scope::Owner(owner) = scope {
-                query = query.filter(jobs::owner.eq(owner.as_str().to_owned()));
-            }
-            if let Some(owner) = filter.owner {
-                query = query.filter(jobs::owner.eq(owner.as_str().to_owned()));
-            }
-            if let Some(status) = filter.status {
-                query = query.filter(jobs::status.eq(status.as_str()));
-            }
-            if let Some(workflow_id) = filter.workflow_id {
-                query = query.filter(jobs::workflow_id.eq(workflow_id));
-            }
-            if let Some(request_id) = filter.request_id {
-                query = query.filter(jobs::request_id.eq(request_id));
-            }
-            if let Some(after) = filter.after {
-                query = query.filter(jobs::id.ge(JobId::floor(after).to_string()));
-            }
-            if let Some(before) = filter.before {
-                query = query.filter(jobs::id.lt(JobId::floor(before).to_string()));
-            }
-            if let Some(cursor) = cursor {
-                query = query.filter(jobs::id.lt(cursor.to_string()));
-            }
-            query.load(connection)?.into_iter().map(JobRow::into_job).collect()
+            let page = page(scope, filter, cursor, limit);
+            page.load::<JobRow>(connection)?.into_iter().map(JobRow::into_job).collect()
         })
         .await
     }
@@ -173,7 +155,42 @@ impl Database {
     }
 }
 
-fn stats(connection: &mut SqliteConnection, now: Timestamp) -> Result<Stats, DbError> {
+/// The query of one page.
+pub(super) fn page(scope: Scope, filter: Filter, cursor: Option<JobId>, limit: i64) -> Page {
+    let mut query = jobs::table.select(JobRow::as_select()).order(jobs::id.desc()).limit(limit).into_boxed();
+    if let Scope::Owner(owner) = scope {
+        query = query.filter(jobs::owner.eq(owner.as_str().to_owned()));
+    }
+    if let Some(owner) = filter.owner {
+        query = query.filter(jobs::owner.eq(owner.as_str().to_owned()));
+    }
+    if let Some(status) = filter.status {
+        query = query.filter(jobs::status.eq(status.as_str()));
+    }
+    if let Some(workflow_id) = filter.workflow_id {
+        query = query.filter(jobs::workflow_id.eq(workflow_id));
+    }
+    if let Some(request_id) = filter.request_id {
+        query = query.filter(jobs::request_id.eq(request_id));
+    }
+    if filter.dead {
+        let code = format!("{{\"code\":\"{}\"%", ErrorCode::WorkerLost);
+        let failed = jobs::status.eq(JobStatus::Failed.as_str());
+        query = query.filter(failed).filter(jobs::crashes.gt(0)).filter(jobs::error.like(code));
+    }
+    if let Some(after) = filter.after {
+        query = query.filter(jobs::id.ge(JobId::floor(after).to_string()));
+    }
+    if let Some(before) = filter.before {
+        query = query.filter(jobs::id.lt(JobId::floor(before).to_string()));
+    }
+    if let Some(cursor) = cursor {
+        query = query.filter(jobs::id.lt(cursor.to_string()));
+    }
+    query
+}
+
+fn stats(connection: &mut Conn, now: Timestamp) -> Result<Stats, DbError> {
     let mut stats = Stats::default();
     for status in JobStatus::ALL {
         let count = jobs::table.filter(jobs::status.eq(status.as_str())).count().get_result(connection)?;

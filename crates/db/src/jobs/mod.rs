@@ -5,11 +5,14 @@ mod accept;
 mod claim;
 mod end;
 mod list;
+#[cfg(test)]
+mod plans;
 mod sweep;
 #[cfg(test)]
 mod tests;
 mod types;
 
+pub(crate) use accept::insert_jobs;
 pub use end::{CancelOutcome, DeleteOutcome, Settlement};
 pub use list::{Filter, Stats};
 pub use sweep::QueuedJob;

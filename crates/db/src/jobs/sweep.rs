@@ -3,8 +3,10 @@
 
 use diesel::prelude::*;
 use gateway_core::event::{LogLevel, LogLine};
+use gateway_core::retry::recovery_ms;
 use gateway_core::{ErrorCode, JobError, JobId, JobStatus, Owner, Priority, Timestamp};
 
+use crate::engine::Conn;
 use crate::jobs::claim::append_logs;
 use crate::rows::JobRow;
 use crate::schema::{jobs, trash};
@@ -25,8 +27,43 @@ pub struct QueuedJob {
     pub not_before: Option<Timestamp>,
 }
 
+type QueuedRow = (String, i32, String, i64, Option<i64>);
+
+/// Waiting jobs after an id.
+#[diesel::dsl::auto_type(no_type_alias)]
+pub(super) fn waiting(after: String, limit: i64) -> _ {
+    let queued: &'static str = JobStatus::Queued.as_str();
+    jobs::table.filter(jobs::status.eq(queued)).filter(jobs::id.gt(after)).order(jobs::id).limit(limit).select((
+        jobs::id,
+        jobs::priority,
+        jobs::owner,
+        jobs::created_at,
+        jobs::not_before,
+    ))
+}
+
+/// Waiting jobs of before a time that the queue was not told of.
+#[diesel::dsl::auto_type(no_type_alias)]
+pub(super) fn undispatched(before: i64, limit: i64) -> _ {
+    let queued: &'static str = JobStatus::Queued.as_str();
+    jobs::table
+        .filter(jobs::status.eq(queued))
+        .filter(jobs::dispatched_at.is_null())
+        .filter(jobs::created_at.lt(before))
+        .order(jobs::created_at)
+        .limit(limit)
+        .select((jobs::id, jobs::priority, jobs::owner, jobs::created_at, jobs::not_before))
+}
+
+/// Running jobs whose claim ran out before a time.
+#[diesel::dsl::auto_type(no_type_alias)]
+pub(super) fn expired(at: i64, limit: i64) -> _ {
+    let running: &'static str = JobStatus::Running.as_str();
+    jobs::table.filter(jobs::status.eq(running)).filter(jobs::lease_until.lt(at)).order(jobs::id).limit(limit)
+}
+
 impl QueuedJob {
-    fn of(row: (String, i32, String, i64, Option<i64>)) -> Option<Self> {
+    fn of(row: QueuedRow) -> Option<Self> {
         let (id, priority, owner, since, not_before) = row;
         Some(Self {
             id: id.parse().ok()?,
@@ -46,13 +83,7 @@ impl Database {
     pub async fn queued_jobs(&self, after: Option<JobId>, limit: i64) -> Result<Vec<QueuedJob>, DbError> {
         self.read(move |connection| {
             let after = after.map(|id| id.to_string()).unwrap_or_default();
-            let rows = jobs::table
-                .filter(jobs::status.eq(JobStatus::Queued.as_str()))
-                .filter(jobs::id.gt(after))
-                .order(jobs::id)
-                .limit(limit)
-                .select((jobs::id, jobs::priority, jobs::owner, jobs::created_at, jobs::not_before))
-                .load(connection)?;
+            let rows: Vec<QueuedRow> = waiting(after, limit).load(connection)?;
             Ok(rows.into_iter().filter_map(QueuedJob::of).collect())
         })
         .await
@@ -64,14 +95,7 @@ impl Database {
     /// [`DbError`] where they could not be read.
     pub async fn undispatched_jobs(&self, before: Timestamp, limit: i64) -> Result<Vec<QueuedJob>, DbError> {
         self.read(move |connection| {
-            let rows = jobs::table
-                .filter(jobs::status.eq(JobStatus::Queued.as_str()))
-                .filter(jobs::dispatched_at.is_null())
-                .filter(jobs::created_at.lt(before.as_millis()))
-                .order(jobs::created_at)
-                .limit(limit)
-                .select((jobs::id, jobs::priority, jobs::owner, jobs::created_at, jobs::not_before))
-                .load(connection)?;
+            let rows: Vec<QueuedRow> = undispatched(before.as_millis(), limit).load(connection)?;
             Ok(rows.into_iter().filter_map(QueuedJob::of).collect())
         })
         .await
@@ -90,14 +114,10 @@ impl Database {
     ) -> Result<Vec<JobId>, DbError> {
         let now = self.now();
         self.write(move |connection| {
-            let rows: Vec<JobRow> = jobs::table
-                .filter(jobs::status.eq(JobStatus::Running.as_str()))
-                .filter(jobs::lease_until.lt(expired_at.as_millis()))
-                .order(jobs::id)
-                .limit(limit)
-                .select(JobRow::as_select())
-                .load(connection)?;
-            rows.into_iter().map(|row| recover(connection, &row, max_crashes, now)).collect()
+            let rows: Vec<JobRow> =
+                expired(expired_at.as_millis(), limit).select(JobRow::as_select()).load(connection)?;
+            let recovered = rows.into_iter().map(|row| recover(connection, &row, max_crashes, now).transpose());
+            recovered.flatten().collect()
         })
         .await
     }
@@ -126,12 +146,8 @@ impl Database {
     }
 }
 
-fn recover(
-    connection: &mut SqliteConnection,
-    row: &JobRow,
-    max_crashes: i32,
-    now: Timestamp,
-) -> Result<JobId, DbError> {
+/// `None` where the claim has ended or was renewed since it was read.
+fn recover(connection: &mut Conn, row: &JobRow, max_crashes: i32, now: Timestamp) -> Result<Option<JobId>, DbError> {
     let id: JobId = row
         .id
         .parse()
@@ -139,15 +155,16 @@ fn recover(
     let same_claim = jobs::table
         .find(&row.id)
         .filter(jobs::status.eq(JobStatus::Running.as_str()))
-        .filter(jobs::epoch.eq(row.epoch));
+        .filter(jobs::epoch.eq(row.epoch))
+        .filter(jobs::lease_until.eq(row.lease_until));
     let crashes = row.crashes + 1;
     let lost = crashes >= max_crashes;
     let line =
         |level, message: String| LogLine { time: now, level, event: String::from("worker_lost"), message, node: None };
-    let line = if lost {
+    let (changed, line) = if lost {
         let error = JobError::new(ErrorCode::WorkerLost, format!("its worker was lost {crashes} times"))
             .recommend("look at the worker's log: this job may be what ends it; then retry the job");
-        diesel::update(same_claim)
+        let changed = diesel::update(same_claim)
             .set((
                 jobs::status.eq(JobStatus::Failed.as_str()),
                 jobs::crashes.eq(crashes),
@@ -156,19 +173,24 @@ fn recover(
                 jobs::error.eq(serde_json::to_string(&error).ok()),
             ))
             .execute(connection)?;
-        line(LogLevel::Error, format!("its worker was lost {crashes} times: it is not tried again"))
+        (changed, line(LogLevel::Error, format!("its worker was lost {crashes} times: it is not tried again")))
     } else {
-        diesel::update(same_claim)
+        let wait = recovery_ms(crashes);
+        let changed = diesel::update(same_claim)
             .set((
                 jobs::status.eq(JobStatus::Queued.as_str()),
                 jobs::crashes.eq(crashes),
+                jobs::not_before.eq((wait > 0).then(|| now.plus_millis(wait).as_millis())),
                 jobs::worker_id.eq(None::<String>),
                 jobs::lease_until.eq(None::<i64>),
                 jobs::dispatched_at.eq(None::<i64>),
             ))
             .execute(connection)?;
-        line(LogLevel::Warn, String::from("its worker was lost; the job is queued again"))
+        (changed, line(LogLevel::Warn, String::from("its worker was lost; the job is queued again")))
     };
+    if changed == 0 {
+        return Ok(None);
+    }
     append_logs(connection, id, &[line])?;
-    Ok(id)
+    Ok(Some(id))
 }

@@ -1,24 +1,14 @@
 use std::time::Duration;
 
-use gateway_config::DatabaseSettings;
 use gateway_core::event::{LogLevel, LogLine};
 use gateway_core::{ErrorCode, JobError, JobId, JobStatus, OutputKind, Owner, Priority, Scope, Timestamp};
 use serde_json::{Map, json};
 
 use crate::jobs::*;
-use crate::{Database, DbError};
+use crate::testing::{Place, on_both_engines};
+use crate::{Access, Database, DbError};
 
 const LEASE: Duration = Duration::from_secs(60);
-
-fn open() -> (tempfile::TempDir, Database) {
-    let folder = tempfile::tempdir().unwrap();
-    let database = Database::open(&settings(&folder)).unwrap();
-    (folder, database)
-}
-
-fn settings(folder: &tempfile::TempDir) -> DatabaseSettings {
-    DatabaseSettings { path: folder.path().join("deep/er/gateway.db"), readers: 2 }
-}
 
 fn job(number: u8, owner: &str) -> NewJob {
     NewJob {
@@ -81,9 +71,8 @@ async fn find(database: &Database, id: JobId) -> Job {
     database.find_job(id, Scope::All).await.unwrap().unwrap()
 }
 
-#[tokio::test]
-async fn an_accepted_job_is_there_as_it_was_given() {
-    let (_folder, database) = open();
+async fn an_accepted_job_is_there_as_it_was_given(place: Place) {
+    let database = place.open();
     let new = job(1, "a");
     database.accept_job(&new).await.unwrap();
     let found = find(&database, new.id).await;
@@ -93,9 +82,8 @@ async fn an_accepted_job_is_there_as_it_was_given() {
     assert!(matches!(database.accept_job(&new).await, Err(DbError::Duplicate)));
 }
 
-#[tokio::test]
-async fn a_job_is_claimed_once_and_the_claim_stores_the_prompt_id() {
-    let (_folder, database) = open();
+async fn a_job_is_claimed_once_and_the_claim_stores_the_prompt_id(place: Place) {
+    let database = place.open();
     let new = job(1, "a");
     database.accept_job(&new).await.unwrap();
     let claims = (0..8).map(|_| database.claim_job(new.id, claim()));
@@ -111,9 +99,8 @@ async fn a_job_is_claimed_once_and_the_claim_stores_the_prompt_id() {
     assert_eq!(found.backend.as_deref(), Some("http://a"));
 }
 
-#[tokio::test]
-async fn a_job_is_not_claimed_before_its_time_nor_when_it_is_unknown() {
-    let (_folder, database) = open();
+async fn a_job_is_not_claimed_before_its_time_nor_when_it_is_unknown(place: Place) {
+    let database = place.open();
     let mut new = job(1, "a");
     new.not_before = Some(database.now().plus_millis(60_000));
     database.accept_job(&new).await.unwrap();
@@ -121,9 +108,8 @@ async fn a_job_is_not_claimed_before_its_time_nor_when_it_is_unknown() {
     assert!(database.claim_job(job(2, "a").id, claim()).await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn a_settled_job_has_its_outputs_and_never_changes_again() {
-    let (_folder, database) = open();
+async fn a_settled_job_has_its_outputs_and_never_changes_again(place: Place) {
+    let database = place.open();
     let lease = accept_and_claim(&database, &job(1, "a")).await;
     let made = vec![output("b"), output("a")];
     assert!(database.settle_job(lease, settlement(JobStatus::Succeeded, made.clone())).await.unwrap());
@@ -134,9 +120,8 @@ async fn a_settled_job_has_its_outputs_and_never_changes_again() {
     assert_eq!(find(&database, lease.job).await.status, JobStatus::Succeeded);
 }
 
-#[tokio::test]
-async fn a_worker_whose_claim_is_lost_changes_nothing() {
-    let (_folder, database) = open();
+async fn a_worker_whose_claim_is_lost_changes_nothing(place: Place) {
+    let database = place.open();
     let old = accept_and_claim(&database, &job(1, "a")).await;
     let far = Timestamp::from_millis(i64::MAX);
     assert_eq!(database.recover_jobs(far, 10, 100).await.unwrap(), [old.job]);
@@ -156,9 +141,8 @@ async fn a_worker_whose_claim_is_lost_changes_nothing() {
     assert_eq!((found.status, found.epoch), (JobStatus::Running, 2));
 }
 
-#[tokio::test]
-async fn a_new_attempt_has_a_new_epoch_and_a_new_prompt_id() {
-    let (_folder, database) = open();
+async fn a_new_attempt_has_a_new_epoch_and_a_new_prompt_id(place: Place) {
+    let database = place.open();
     let lease = accept_and_claim(&database, &job(1, "a")).await;
     let begun = database.begin_attempt(lease, "http://b").await.unwrap().unwrap();
     assert_eq!((begun.job.epoch, begun.job.attempt), (2, 2));
@@ -166,9 +150,8 @@ async fn a_new_attempt_has_a_new_epoch_and_a_new_prompt_id() {
     assert_eq!(begun.job.backend.as_deref(), Some("http://b"));
 }
 
-#[tokio::test]
-async fn a_job_that_is_given_back_without_a_run_has_used_no_attempt() {
-    let (_folder, database) = open();
+async fn a_job_that_is_given_back_without_a_run_has_used_no_attempt(place: Place) {
+    let database = place.open();
     let lease = accept_and_claim(&database, &job(1, "a")).await;
     let release = Release { not_before: None, used_attempt: false, prompt_may_live: false, logs: Vec::new() };
     assert!(database.release_job(lease, release).await.unwrap());
@@ -178,18 +161,16 @@ async fn a_job_that_is_given_back_without_a_run_has_used_no_attempt() {
     assert!(!database.claim_job(lease.job, claim()).await.unwrap().unwrap().look_first);
 }
 
-#[tokio::test]
-async fn the_renewal_tells_of_a_wish_to_cancel() {
-    let (_folder, database) = open();
+async fn the_renewal_tells_of_a_wish_to_cancel(place: Place) {
+    let database = place.open();
     let lease = accept_and_claim(&database, &job(1, "a")).await;
     assert_eq!(database.cancel_job(lease.job, Scope::All).await.unwrap(), CancelOutcome::Requested);
     let renewals = database.renew_leases(vec![lease], LEASE).unwrap();
     assert_eq!(renewals, [Renewal { lease, held: true, cancel_requested: true }]);
 }
 
-#[tokio::test]
-async fn a_waiting_job_whose_prompt_may_live_is_handed_out_to_be_stopped() {
-    let (_folder, database) = open();
+async fn a_waiting_job_whose_prompt_may_live_is_handed_out_to_be_stopped(place: Place) {
+    let database = place.open();
     let lease = accept_and_claim(&database, &job(1, "a")).await;
     let due = Some(database.now().plus_millis(60_000));
     let release = Release { not_before: due, used_attempt: true, prompt_may_live: true, logs: Vec::new() };
@@ -202,9 +183,8 @@ async fn a_waiting_job_whose_prompt_may_live_is_handed_out_to_be_stopped() {
     assert!(claimed.look_first && claimed.job.cancel_requested);
 }
 
-#[tokio::test]
-async fn only_claims_that_ran_out_are_recovered_and_a_deadly_job_fails() {
-    let (_folder, database) = open();
+async fn only_claims_that_ran_out_are_recovered_and_a_deadly_job_fails(place: Place) {
+    let database = place.open();
     let lease = accept_and_claim(&database, &job(1, "a")).await;
     assert!(database.recover_jobs(database.now(), 3, 100).await.unwrap().is_empty());
     let far = Timestamp::from_millis(i64::MAX);
@@ -212,6 +192,7 @@ async fn only_claims_that_ran_out_are_recovered_and_a_deadly_job_fails() {
         database.recover_jobs(far, 3, 100).await.unwrap();
         let found = find(&database, lease.job).await;
         assert_eq!((found.status, found.crashes), (JobStatus::Queued, crashes));
+        assert_eq!(found.not_before, None, "the first losses may be anybody's fault");
         database.claim_job(lease.job, claim()).await.unwrap().unwrap();
     }
     database.recover_jobs(far, 3, 100).await.unwrap();
@@ -220,9 +201,8 @@ async fn only_claims_that_ran_out_are_recovered_and_a_deadly_job_fails() {
     assert_eq!(found.error.map(|error| error.code), Some(ErrorCode::WorkerLost));
 }
 
-#[tokio::test]
-async fn a_job_of_another_owner_is_not_there() {
-    let (_folder, database) = open();
+async fn a_job_of_another_owner_is_not_there(place: Place) {
+    let database = place.open();
     let (mine, theirs) = (job(1, "me"), job(2, "them"));
     database.accept_job(&mine).await.unwrap();
     database.accept_job(&theirs).await.unwrap();
@@ -235,9 +215,8 @@ async fn a_job_of_another_owner_is_not_there() {
     assert_eq!(find(&database, theirs.id).await.status, JobStatus::Queued);
 }
 
-#[tokio::test]
-async fn lists_are_newest_first_and_filtered() {
-    let (_folder, database) = open();
+async fn lists_are_newest_first_and_filtered(place: Place) {
+    let database = place.open();
     for number in 1..=5 {
         database.accept_job(&job(number, "a")).await.unwrap();
     }
@@ -268,9 +247,8 @@ async fn lists_are_newest_first_and_filtered() {
     assert_eq!(stats.oldest_queued, Some(Timestamp::from_millis(1_000_001)));
 }
 
-#[tokio::test]
-async fn a_deleted_job_takes_its_records_and_leaves_its_files_to_the_trash() {
-    let (_folder, database) = open();
+async fn a_deleted_job_takes_its_records_and_leaves_its_files_to_the_trash(place: Place) {
+    let database = place.open();
     let lease = accept_and_claim(&database, &job(1, "a")).await;
     let not_ended = database.delete_job(lease.job, Scope::All).await.unwrap();
     assert_eq!(not_ended, DeleteOutcome::NotEnded(JobStatus::Running));
@@ -285,9 +263,8 @@ async fn a_deleted_job_takes_its_records_and_leaves_its_files_to_the_trash() {
     assert!(database.trash(10).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn files_of_lost_claims_go_to_the_trash_when_the_job_is_settled() {
-    let (_folder, database) = open();
+async fn files_of_lost_claims_go_to_the_trash_when_the_job_is_settled(place: Place) {
+    let database = place.open();
     let first = accept_and_claim(&database, &job(1, "a")).await;
     database.begin_attempt(first, "http://a").await.unwrap().unwrap();
     let second = Lease { job: first.job, epoch: 2 };
@@ -295,9 +272,8 @@ async fn files_of_lost_claims_go_to_the_trash_when_the_job_is_settled() {
     assert_eq!(database.trash(10).await.unwrap(), [gateway_core::output::storage_prefix(first.job, 1)]);
 }
 
-#[tokio::test]
-async fn jobs_that_the_queue_was_not_told_of_are_found_until_it_is() {
-    let (_folder, database) = open();
+async fn jobs_that_the_queue_was_not_told_of_are_found_until_it_is(place: Place) {
+    let database = place.open();
     let (first, second) = (job(1, "a"), job(2, "a"));
     for new in [&first, &second] {
         database.accept_job(new).await.unwrap();
@@ -311,9 +287,8 @@ async fn jobs_that_the_queue_was_not_told_of_are_found_until_it_is() {
     assert_eq!(database.queued_jobs(Some(first.id), 10).await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn one_faulty_row_fails_alone_among_those_committed_with_it() {
-    let (_folder, database) = open();
+async fn one_faulty_row_fails_alone_among_those_committed_with_it(place: Place) {
+    let database = place.open();
     database.accept_job(&job(0, "a")).await.unwrap();
     let tasks: Vec<_> = (0..100)
         .map(|number| {
@@ -329,25 +304,147 @@ async fn one_faulty_row_fails_alone_among_those_committed_with_it() {
     assert_eq!(database.list_jobs(Scope::All, Filter::default(), None, 1_000).await.unwrap().len(), 100);
 }
 
-#[tokio::test]
-async fn a_second_opening_of_the_same_database_is_refused_with_the_reason() {
-    let (folder, database) = open();
-    let refused = Database::open(&settings(&folder)).unwrap_err();
+async fn a_second_opening_of_the_same_database_is_refused_with_the_reason(place: Place) {
+    let database = place.open();
+    let refused = Database::open(&place.settings(), Access::Exclusive).unwrap_err();
     let text = refused.to_string();
     assert!(matches!(refused, DbError::InUse { .. }), "{text}");
-    assert!(text.contains(&std::process::id().to_string()) && text.contains("DATABASE_URL"), "{text}");
+    assert!(text.contains("DATABASE_URL"), "{text}");
+    if database.engine() == "sqlite" {
+        assert!(text.contains(&std::process::id().to_string()), "{text}");
+    }
     drop(database);
-    assert!(Database::open(&settings(&folder)).is_ok());
+    // The session of a server ends a moment after its connection.
+    let opened = (0..500).find_map(|_| {
+        std::thread::yield_now();
+        Database::open(&place.settings(), Access::Exclusive).ok()
+    });
+    assert!(opened.is_some());
 }
 
-#[tokio::test]
-async fn what_was_written_is_there_after_a_new_opening() {
-    let (folder, database) = open();
+async fn what_was_written_is_there_after_a_new_opening(place: Place) {
+    let database = Database::open(&place.settings(), Access::Shared).unwrap();
     let new = job(1, "a");
     database.accept_job(&new).await.unwrap();
     let key = database.cursor_key([1; 32]).await.unwrap().seal("l", new.id);
     drop(database);
-    let database = Database::open(&settings(&folder)).unwrap();
+    let database = Database::open(&place.settings(), Access::Shared).unwrap();
     assert_eq!(find(&database, new.id).await.id, new.id);
     assert_eq!(database.cursor_key([2; 32]).await.unwrap().open("l", &key), Some(new.id), "the secret is drawn once");
+}
+
+async fn processes_that_start_together_bring_the_tables_up_to_date_once(place: Place) {
+    let place = std::sync::Arc::new(place);
+    let starts: Vec<_> = (0..6)
+        .map(|_| {
+            let place = std::sync::Arc::clone(&place);
+            tokio::task::spawn_blocking(move || Database::open(&place.settings(), Access::Shared).map(drop))
+        })
+        .collect();
+    for start in starts {
+        start.await.unwrap().unwrap();
+    }
+}
+
+async fn of_two_processes_one_claims_each_job(place: Place) {
+    let open = || Database::open(&place.settings(), Access::Shared).unwrap();
+    let (one, other) = (open(), open());
+    for number in 1..=40 {
+        one.accept_job(&job(number, "a")).await.unwrap();
+    }
+    let claim_all = |database: Database| async move {
+        let mut won = Vec::new();
+        for number in 1..=40 {
+            won.extend(database.claim_job(job(number, "a").id, claim()).await.unwrap().map(|claimed| claimed.job.id));
+        }
+        won
+    };
+    let (first, second) = tokio::join!(tokio::spawn(claim_all(one.clone())), tokio::spawn(claim_all(other)));
+    let mut won = [first.unwrap(), second.unwrap()].concat();
+    won.sort_unstable();
+    assert_eq!(won, (1..=40).map(|number| job(number, "a").id).collect::<Vec<_>>());
+    assert!(one.list_jobs(Scope::All, Filter::default(), None, 100).await.unwrap().iter().all(|job| job.epoch == 1));
+}
+
+async fn a_job_that_is_claimed_and_canceled_at_once_is_one_or_the_other(place: Place) {
+    let open = || Database::open(&place.settings(), Access::Shared).unwrap();
+    let (worker, api) = (open(), open());
+    for number in 1..=40 {
+        let new = job(number, "a");
+        api.accept_job(&new).await.unwrap();
+        let (claimed, canceled) = tokio::join!(worker.claim_job(new.id, claim()), api.cancel_job(new.id, Scope::All));
+        let (claimed, canceled) = (claimed.unwrap().is_some(), canceled.unwrap());
+        let found = find(&api, new.id).await;
+        match canceled {
+            CancelOutcome::Canceled => assert_eq!((claimed, found.status), (false, JobStatus::Canceled)),
+            CancelOutcome::Requested => assert_eq!((claimed, found.status), (true, JobStatus::Running)),
+            other => panic!("{other:?}"),
+        }
+        assert!(found.cancel_requested);
+    }
+}
+
+on_both_engines!(
+    an_accepted_job_is_there_as_it_was_given,
+    a_job_is_claimed_once_and_the_claim_stores_the_prompt_id,
+    a_job_is_not_claimed_before_its_time_nor_when_it_is_unknown,
+    a_settled_job_has_its_outputs_and_never_changes_again,
+    a_worker_whose_claim_is_lost_changes_nothing,
+    a_new_attempt_has_a_new_epoch_and_a_new_prompt_id,
+    a_job_that_is_given_back_without_a_run_has_used_no_attempt,
+    the_renewal_tells_of_a_wish_to_cancel,
+    a_waiting_job_whose_prompt_may_live_is_handed_out_to_be_stopped,
+    only_claims_that_ran_out_are_recovered_and_a_deadly_job_fails,
+    a_job_of_another_owner_is_not_there,
+    lists_are_newest_first_and_filtered,
+    a_deleted_job_takes_its_records_and_leaves_its_files_to_the_trash,
+    files_of_lost_claims_go_to_the_trash_when_the_job_is_settled,
+    jobs_that_the_queue_was_not_told_of_are_found_until_it_is,
+    one_faulty_row_fails_alone_among_those_committed_with_it,
+    a_second_opening_of_the_same_database_is_refused_with_the_reason,
+    what_was_written_is_there_after_a_new_opening,
+    processes_that_start_together_bring_the_tables_up_to_date_once,
+    of_two_processes_one_claims_each_job,
+    a_job_that_is_claimed_and_canceled_at_once_is_one_or_the_other,
+);
+
+#[test]
+fn a_server_that_is_not_there_is_told_with_its_reason_and_without_its_password() {
+    let settings = gateway_config::DatabaseSettings {
+        target: gateway_config::DatabaseTarget::Postgres {
+            url: secrecy::SecretString::from("postgres://someone:hunter2@127.0.0.1:9/gateway"),
+            shown: String::from("postgres://127.0.0.1:9/gateway"),
+        },
+        connections: 1,
+        statement_timeout: Duration::from_secs(1),
+    };
+    let text = Database::open(&settings, Access::Shared).unwrap_err().to_string();
+    assert!(text.contains("refused") && text.contains("postgres://127.0.0.1:9/gateway"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[tokio::test]
+async fn a_session_that_the_server_ends_costs_nobody_an_error() {
+    use diesel::RunQueryDsl as _;
+    let Some(place) = Place::postgres() else { return };
+    let database = place.open();
+    for number in 1..=3 {
+        let ended = database
+            .write(|connection| {
+                Ok(diesel::select(diesel::dsl::sql::<diesel::sql_types::Integer>("pg_backend_pid()"))
+                    .get_result::<i32>(connection)?)
+            })
+            .await
+            .unwrap();
+        let other = place.open_shared();
+        other
+            .write(move |connection| {
+                let end = format!("pg_terminate_backend({ended})");
+                Ok(diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>(&end)).get_result::<bool>(connection)?)
+            })
+            .await
+            .unwrap();
+        database.accept_job(&job(number, "a")).await.unwrap();
+        assert_eq!(find(&database, job(number, "a").id).await.status, JobStatus::Queued);
+    }
 }

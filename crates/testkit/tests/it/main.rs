@@ -3,4 +3,5 @@
 
 mod api;
 mod comfy;
+mod postgres;
 mod smoke;

@@ -15,10 +15,10 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Takes jobs until the worker drains.
 pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>) {
-    while !context.draining.is_cancelled() {
+    while !context.retired.is_cancelled() {
         tokio::select! {
             () = take(&context, &backend) => {}
-            () = context.draining.cancelled() => return,
+            () = context.retired.cancelled() => return,
         }
     }
 }
@@ -27,10 +27,12 @@ async fn take(context: &Arc<Context>, backend: &Arc<Backend>) {
     let mut slots = free_slots(backend).await;
     // After the wait for a slot: what gives slots back may be that the server runs nothing any more.
     backend.ready().await;
+    context.pause_is(false).await;
     // Dropped while it waits, this loses nothing: entries leave the queue only with its answer.
     let taken = tokio::select! {
         taken = context.parts.broker.next(slots.len()) => taken,
         () = backend.unready() => return,
+        () = context.pause_is(true) => return,
     };
     match taken {
         Ok(entries) => {

@@ -59,7 +59,6 @@ pub(crate) struct Backend {
     pub(crate) poll: Duration,
     /// Longest run of one job.
     patience: Duration,
-    slot_count: usize,
     health: watch::Sender<Health>,
     /// Why it counts as stuck, while it does.
     stuck: Mutex<Option<Stuck>>,
@@ -84,16 +83,14 @@ impl Backend {
             devices: Vec::new(),
             checkpoints: Vec::new(),
         };
-        let slot_count = concurrency + 1;
         Ok(Self {
             client: ComfyClient::new(config)?,
             prompts: OpenPrompts::default(),
-            slots: Arc::new(Semaphore::new(slot_count)),
+            slots: Arc::new(Semaphore::new(concurrency + 1)),
             client_id: Mutex::default(),
             events_lost: AtomicU64::new(0),
             poll: settings.poll,
             patience: settings.timeout,
-            slot_count,
             health: watch::channel(health).0,
             stuck: Mutex::default(),
             hurry: Notify::new(),
@@ -169,7 +166,7 @@ impl Backend {
             version: health.version,
             devices: health.devices,
             checkpoints: health.checkpoints,
-            in_flight: self.slot_count.saturating_sub(self.slots.available_permits()),
+            in_flight: self.prompts.count(),
         }
     }
 }

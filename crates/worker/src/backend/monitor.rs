@@ -64,7 +64,8 @@ async fn answered(context: &Arc<Context>, backend: &Arc<Backend>, info: ServerIn
     }
     if before != BackendState::Ready {
         // Large and slow on a server with many custom nodes; nothing waits for it.
-        tokio::spawn(leave_catalog(Arc::clone(context), Arc::clone(backend)));
+        let leave = leave_catalog(Arc::clone(context), Arc::clone(backend));
+        tokio::spawn(context.draining.clone().run_until_cancelled_owned(leave));
     }
 }
 

@@ -79,6 +79,10 @@ impl OpenPrompts {
         self.lock().open.is_empty()
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.lock().open.len()
+    }
+
     pub(crate) fn ids(&self) -> Vec<String> {
         self.lock().open.keys().cloned().collect()
     }

@@ -1,6 +1,6 @@
 //! The end of a run: outputs stored, the job settled or given back, whoever watches told.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use comfyui_client::{FailureClass, Outcome};
 use gateway_broker::Entry;
@@ -16,6 +16,8 @@ use crate::backend::Stuck;
 use crate::context::Context;
 use crate::failure;
 
+/// Between two tries to settle a job while the database is away.
+const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 /// How long a job waits whose ComfyUI can't be asked for its prompt.
 const UNREACHABLE_PAUSE_MS: i64 = 1_000;
 
@@ -223,7 +225,16 @@ fn collect_failure(error: &CollectError) -> JobError {
 /// Settles and tells whoever watches; `false` where the claim was lost or nothing could be written.
 async fn settle(context: &Context, lease: Lease, settlement: Settlement) -> bool {
     let status = settlement.status;
-    match context.parts.database.settle_job(lease, settlement).await {
+    let mut settled = context.parts.database.settle_job(lease, settlement.clone()).await;
+    let began = Instant::now();
+    // The work is done: a database that is away for a moment must not make it be done again.
+    while let Err(DbError::Unavailable { .. }) = &settled
+        && began.elapsed() < context.parts.worker.lease / 2
+    {
+        tokio::time::sleep(SETTLE_AGAIN).await;
+        settled = context.parts.database.settle_job(lease, settlement.clone()).await;
+    }
+    match settled {
         Ok(true) => {
             context.parts.broker.publish(lease.job, JobEvent::Status(status));
             true

@@ -20,7 +20,7 @@ async fn health_tells_how_everything_is_whether_comfyui_is_there_or_not() {
     assert_eq!(fields(&health), ["comfyui", "database", "ok", "queue", "uptime", "version", "workers"]);
     assert_eq!((&health["ok"], &health["database"]), (&json!(true), &json!("sqlite")));
     assert!(health["version"].is_string() && health["uptime"].is_u64(), "{health}");
-    assert_eq!(health["queue"], json!({"backend": "memory", "depth": 0}));
+    assert_eq!(health["queue"], json!({"backend": "memory", "depth": 0, "paused": false}));
     let comfyui = &health["comfyui"];
     assert_eq!((&comfyui["reachable"], &comfyui["url"]), (&json!(true), &json!(test.sim.url())));
     assert_eq!(comfyui["version"], "0.3.64");

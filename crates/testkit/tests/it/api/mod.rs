@@ -1,5 +1,6 @@
 //! The HTTP contract: every route, every refusal.
 
+mod admin;
 mod bodies;
 mod conventions;
 mod ends;

@@ -1,0 +1,68 @@
+//! `POST /queue/pause`, `POST /queue/resume` and `POST /queue/dead/{jobId}/retry`.
+
+use actix_web::web::{Data, Json, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use gateway_broker::Control;
+use gateway_core::{ErrorCode, Scope};
+use serde_json::{Value, json};
+
+use crate::body::read_nothing;
+use crate::correlate::CorrelationId;
+use crate::error::ApiError;
+use crate::jobs::{parse_id, retry_job};
+use crate::query::Query;
+use crate::state::ApiState;
+
+/// Workers take no more jobs until the queue is resumed; jobs are accepted all the same, and those that run go on.
+pub(crate) async fn pause_queue(
+    state: Data<ApiState>,
+    correlation: CorrelationId,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<Json<Value>, ApiError> {
+    set_paused(&state, &correlation, &request, payload, true).await
+}
+
+/// Workers take jobs again.
+pub(crate) async fn resume_queue(
+    state: Data<ApiState>,
+    correlation: CorrelationId,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<Json<Value>, ApiError> {
+    set_paused(&state, &correlation, &request, payload, false).await
+}
+
+async fn set_paused(
+    state: &ApiState,
+    correlation: &CorrelationId,
+    request: &HttpRequest,
+    payload: Payload,
+    paused: bool,
+) -> Result<Json<Value>, ApiError> {
+    Query::read(request, &[])?.check()?;
+    read_nothing(request, payload).await?;
+    state.parts.database.set_queue_paused(paused).await?;
+    if let Err(error) = state.parts.broker.control(Control::Pause).await {
+        tracing::warn!(%error, "workers learn of a paused queue at their next look");
+    }
+    tracing::info!(correlation_id = correlation.0, paused, "queue control");
+    Ok(Json(json!({"paused": paused})))
+}
+
+/// A new job with the inputs of one whose workers were lost.
+pub(crate) async fn retry_dead(
+    state: Data<ApiState>,
+    path: Path<String>,
+    correlation: CorrelationId,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let id = parse_id(&path)?;
+    let job = state.parts.database.find_job(id, Scope::All).await?.ok_or_else(ApiError::job_not_found)?;
+    if job.error.is_none_or(|error| error.code != ErrorCode::WorkerLost) {
+        let error = ApiError::new(ErrorCode::Conflict, "the job did not fail because its workers were lost");
+        return Err(error.recommend("POST /jobs/{id}/retry repeats any other job that has ended"));
+    }
+    retry_job(state, path, correlation, request, payload).await
+}

@@ -1,0 +1,39 @@
+//! `GET /workers` and `POST /workers/{id}/drain`.
+
+use actix_web::web::{Data, Json, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use gateway_broker::Control;
+use gateway_core::ErrorCode;
+use serde_json::{Value, json};
+
+use crate::body::read_nothing;
+use crate::correlate::CorrelationId;
+use crate::error::ApiError;
+use crate::query::Query;
+use crate::state::ApiState;
+
+/// The workers that live, with their ComfyUI servers.
+pub(crate) async fn list_workers(state: Data<ApiState>, request: HttpRequest) -> Result<Json<Value>, ApiError> {
+    Query::read(&request, &[])?.check()?;
+    Ok(Json(json!({"items": state.parts.broker.workers().await, "nextCursor": Value::Null})))
+}
+
+/// Lets a worker take no more jobs; those that it has end.
+pub(crate) async fn drain_worker(
+    state: Data<ApiState>,
+    path: Path<String>,
+    correlation: CorrelationId,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    Query::read(&request, &[])?.check()?;
+    read_nothing(&request, payload).await?;
+    let worker = path.into_inner();
+    if !state.parts.broker.workers().await.iter().any(|known| known.id == worker) {
+        let error = ApiError::new(ErrorCode::NotFound, "there is no such worker");
+        return Err(error.recommend("GET /workers lists those that live"));
+    }
+    state.parts.broker.control(Control::Drain { worker: worker.clone() }).await?;
+    tracing::info!(correlation_id = correlation.0, worker, "drain requested");
+    Ok(HttpResponse::Accepted().json(json!({"id": worker, "state": "draining"})))
+}

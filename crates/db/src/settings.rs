@@ -1,0 +1,68 @@
+//! What the processes of a gateway share and keep: the secret of page cursors, whether the queue is paused.
+
+use diesel::prelude::*;
+use gateway_core::CursorKey;
+
+use crate::engine::on_engine;
+use crate::schema::settings;
+use crate::{Database, DbError};
+
+const PAUSED: &str = "queue_paused";
+
+impl Database {
+    /// The secret that page cursors are made with; drawn once for this database from `random`.
+    ///
+    /// # Errors
+    /// [`DbError`] where it could neither be read nor stored.
+    pub async fn cursor_key(&self, random: [u8; 32]) -> Result<CursorKey, DbError> {
+        self.write(move |connection| {
+            let drawn: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+            let row = (settings::name.eq("cursor_key"), settings::value.eq(drawn));
+            let insert = diesel::insert_into(settings::table).values(row).on_conflict_do_nothing();
+            on_engine!(connection, inner => insert.execute(inner))?;
+            let stored: String = settings::table.find("cursor_key").select(settings::value).first(connection)?;
+            let bytes: Vec<u8> = stored
+                .as_bytes()
+                .chunks_exact(2)
+                .filter_map(|pair| std::str::from_utf8(pair).ok())
+                .filter_map(|pair| u8::from_str_radix(pair, 16).ok())
+                .collect();
+            let bytes = bytes.try_into().map_err(|_bytes| DbError::Corrupt {
+                row: String::from("settings/cursor_key"),
+                reason: String::from("not 32 bytes in hex"),
+            })?;
+            Ok(CursorKey::new(bytes))
+        })
+        .await
+    }
+
+    /// Keeps whether workers are to take no jobs.
+    ///
+    /// # Errors
+    /// [`DbError`] where it could not be written.
+    pub async fn set_queue_paused(&self, paused: bool) -> Result<(), DbError> {
+        self.write(move |connection| {
+            diesel::delete(settings::table.find(PAUSED)).execute(connection)?;
+            if paused {
+                let row = (settings::name.eq(PAUSED), settings::value.eq("1"));
+                let insert = diesel::insert_into(settings::table).values(row).on_conflict_do_nothing();
+                on_engine!(connection, inner => insert.execute(inner))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Whether workers are to take no jobs.
+    ///
+    /// # Errors
+    /// [`DbError`] where it could not be read.
+    pub async fn queue_paused(&self) -> Result<bool, DbError> {
+        self.read_row(|connection| {
+            let found: Option<String> =
+                settings::table.find(PAUSED).select(settings::value).first(connection).optional()?;
+            Ok(found.is_some())
+        })
+        .await
+    }
+}

@@ -1,0 +1,43 @@
+//! What operators want of this worker: told by the broker at once, and looked up now and then, as a word may be missed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway_broker::Control;
+
+use crate::context::Context;
+
+/// Between two looks whether the queue is paused.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Obeys until the worker ends.
+pub(crate) async fn run(context: Arc<Context>) {
+    let mut controls = context.parts.broker.controls();
+    loop {
+        tokio::select! {
+            heard = controls.recv() => match heard {
+                Ok(Control::Drain { worker }) if worker == context.worker_id => {
+                    tracing::info!(worker, "an operator wants no more jobs to be taken; those under way end");
+                    context.retired.cancel();
+                }
+                Ok(Control::Drain { .. }) => {}
+                // Missed or heard: the database has the truth.
+                _ => look(&context).await,
+            },
+            () = tokio::time::sleep(LOOK) => look(&context).await,
+        }
+    }
+}
+
+/// Takes over whether the queue is paused.
+pub(crate) async fn look(context: &Context) {
+    match context.parts.database.queue_paused().await {
+        Ok(paused) => {
+            let changed = context.paused.send_if_modified(|known| std::mem::replace(known, paused) != paused);
+            if changed {
+                tracing::info!(paused, "the queue");
+            }
+        }
+        Err(error) => tracing::debug!(%error, "whether the queue is paused is not known"),
+    }
+}
