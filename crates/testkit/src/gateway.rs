@@ -160,7 +160,10 @@ impl TestGateway {
             .with("PORT", Some(0))
             .with("COMFYUI_URL", Some(&self.url))
             .with("COMFYUI_POLL_MS", Some(200))
-            .with("DATABASE_URL", Some(self.database.clone().unwrap_or_else(|| folder.join("gateway.db").display().to_string())))
+            .with(
+                "DATABASE_URL",
+                Some(self.database.clone().unwrap_or_else(|| folder.join("gateway.db").display().to_string())),
+            )
             .with("STORAGE_LOCAL_PATH", Some(folder.join("outputs").display()));
         let mut settings = gateway_config::load(&folder.join("no.env"), &overrides).expect("settings");
         settings.queue.backoff_scale = BACKOFF_SCALE;

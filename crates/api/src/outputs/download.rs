@@ -1,10 +1,12 @@
 //! `GET /outputs/{jobId}/{file}`: the bytes, streamed. The file is found by a row, never by a path: no byte of
 //! the request reaches the storage.
 
+use std::time::Duration;
+
 use actix_web::body::SizedStream;
 use actix_web::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY, ETAG, HeaderMap,
-    IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
+    IF_RANGE, LOCATION, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Data, Path};
@@ -22,16 +24,24 @@ use crate::outputs::range::{self, Wanted};
 use crate::query::Query;
 use crate::state::ApiState;
 
-/// One output.
+/// How long a URL of the storage's own is good for.
+const PRESIGNED_FOR: Duration = Duration::from_secs(300);
+
+/// One output: streamed, or where `redirect` is asked for and the storage has URLs of its own, a way to it there.
 pub(crate) async fn download_output(
     state: Data<ApiState>,
     path: Path<(String, String)>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let mut query = Query::read(&request, &["download"])?;
-    let attachment = query.flag("download");
+    let mut query = Query::read(&request, &["download", "redirect"])?;
+    let (attachment, redirect) = (query.flag("download"), query.flag("redirect"));
     query.check()?;
     let output = find(&state, &path).await?;
+    if redirect && let Some(url) = state.parts.storage.presign(&output.storage_key, PRESIGNED_FOR).await? {
+        // Whoever has the URL has the output for a while: nobody is to keep it for others.
+        let mut response = HttpResponse::Found();
+        return Ok(response.insert_header((LOCATION, url)).insert_header((CACHE_CONTROL, "no-store")).finish());
+    }
     let etag = format!("\"{}\"", output.sha256);
     let headers = request.headers();
     if is_known(headers, &etag) {

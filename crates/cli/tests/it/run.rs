@@ -50,7 +50,6 @@ fn what_this_version_has_not_stops_the_start_and_no_secret_is_shown() {
         ("API_KEYS", "s3cret:admin", "doesn't check credentials"),
         ("JWT_SECRET", "s3cret", "doesn't check credentials"),
         ("REDIS_URL", "redis://:s3cret@127.0.0.1", "queues in its own process only"),
-        ("DATABASE_URL", "postgres://u:s3cret@127.0.0.1/db", "SQLite only"),
         ("PRIVACY_MODE", "true", "can't redact prompts"),
         ("GATEWAY_ENV", "production", "doesn't start in production"),
     ] {
@@ -116,4 +115,17 @@ fn sigterm_ends_a_gateway_and_a_simulator_with_0_and_what_ran_is_finished() {
     again.end().expect(0);
     comfyui.terminate();
     comfyui.end().expect(0);
+}
+
+#[test]
+fn a_database_server_that_is_not_there_is_told_with_its_reason_and_without_its_password() {
+    let mut place = Place::new();
+    place.set("DATABASE_URL", "postgres://someone:s3cret@127.0.0.1:9/gateway");
+    place.set("PORT", "0");
+    for command in ["run", "list-workflows"] {
+        let ended = place.run(&[command]).expect(1);
+        ended.says(&["postgres://127.0.0.1:9/gateway", "DATABASE_URL", "refused"]);
+        assert!(!format!("{}{}", ended.out, ended.err).contains("s3cret"), "{ended:?}");
+    }
+    assert!(!place.path("data/gateway.db").exists(), "no file in its place");
 }

@@ -16,6 +16,8 @@ async fn an_output_is_listed_and_served_as_what_it_is() {
     let list = test.get(&format!("/outputs/{id}")).await.expect(200).json();
     assert_eq!((fields(&list), &list["jobId"]), (vec!["items", "jobId"], &json!(id)));
     assert_eq!(list["items"], job["outputs"]);
+    let direct = test.get(&format!("{}?redirect=1", text(&list, "/items/0/url"))).await.expect(200);
+    assert_eq!(direct.bytes.len() as u64, list["items"][0]["size"].as_u64().unwrap(), "a disk has no URLs of its own");
     let item = &list["items"][0];
     let names = ["contentType", "createdAt", "file", "height", "kind", "nodeId", "sha256", "size", "url", "width"];
     assert_eq!(fields(item), names);
