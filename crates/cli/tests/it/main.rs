@@ -9,4 +9,5 @@ mod kill;
 mod run;
 mod submit;
 mod support;
+mod tls;
 mod workflows;

@@ -28,6 +28,7 @@ async fn take(context: &Arc<Context>, backend: &Arc<Backend>) {
     // After the wait for a slot: what gives slots back may be that the server runs nothing any more.
     backend.ready().await;
     context.pause_is(false).await;
+    backend.socket_soon().await;
     // Dropped while it waits, this loses nothing: entries leave the queue only with its answer.
     let taken = tokio::select! {
         taken = context.parts.broker.next(slots.len()) => taken,

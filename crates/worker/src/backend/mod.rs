@@ -22,6 +22,9 @@ use crate::context::Context;
 pub(crate) use poll::Stuck;
 pub(crate) use prompts::{OpenPrompts, Registration, Update};
 
+/// How long jobs wait for the event stream.
+const SOCKET_SOON: Duration = Duration::from_millis(500);
+
 /// How a server is, and what is known of it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Health {
@@ -54,6 +57,8 @@ pub(crate) struct Backend {
     pub(crate) slots: Arc<Semaphore>,
     /// The id of the event stream that is open.
     pub(crate) client_id: Mutex<Option<String>>,
+    /// Whether an event stream is open, or was tried for in vain.
+    pub(crate) socket_tried: watch::Sender<bool>,
     /// Events of that stream that came faster than they were read.
     pub(crate) events_lost: AtomicU64,
     pub(crate) poll: Duration,
@@ -88,6 +93,7 @@ impl Backend {
             prompts: OpenPrompts::default(),
             slots: Arc::new(Semaphore::new(concurrency + 1)),
             client_id: Mutex::default(),
+            socket_tried: watch::channel(false).0,
             events_lost: AtomicU64::new(0),
             poll: settings.poll,
             patience: settings.timeout,
@@ -150,6 +156,14 @@ impl Backend {
     pub(crate) fn stream(&self) -> Option<Stream> {
         let client_id = self.current_client_id()?;
         Some(Stream { client_id, lost: self.events_lost.load(Ordering::Relaxed) })
+    }
+
+    /// Waits a moment for the event stream of a server that has just come up: a prompt that is sent before has no
+    /// progress.
+    pub(crate) async fn socket_soon(&self) {
+        let mut tried = self.socket_tried.subscribe();
+        // In time or not, jobs go on.
+        let _ = tokio::time::timeout(SOCKET_SOON, tried.wait_for(|tried| *tried)).await;
     }
 
     /// Lets the poll look now.

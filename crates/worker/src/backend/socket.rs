@@ -20,6 +20,7 @@ pub(crate) async fn run(backend: Arc<Backend>) {
                 pause = FIRST_PAUSE;
                 backend.events_lost.store(0, Ordering::Relaxed);
                 set_client_id(&backend, Some(events.client_id().to_owned()));
+                backend.socket_tried.send_replace(true);
                 while let Some(event) = events.next().await {
                     match event {
                         Ok(event) => {
@@ -33,10 +34,14 @@ pub(crate) async fn run(backend: Arc<Backend>) {
                     }
                 }
                 set_client_id(&backend, None);
+                backend.socket_tried.send_replace(false);
                 // What the socket did not say may have happened.
                 backend.hurry.notify_one();
             }
-            Err(error) => tracing::debug!(comfyui = backend.url(), %error, "no event socket; results are polled"),
+            Err(error) => {
+                tracing::debug!(comfyui = backend.url(), %error, "no event socket; results are polled");
+                backend.socket_tried.send_replace(true);
+            }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);

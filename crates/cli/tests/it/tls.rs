@@ -1,0 +1,61 @@
+//! ComfyUI behind TLS: `https` for calls, `wss` for events.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+use crate::support::{Place, url_of};
+
+/// A front that speaks TLS and passes on to `behind`; gives its address and its certificate.
+async fn front(behind: SocketAddr) -> (SocketAddr, String) {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed([String::from("localhost")]).expect("a certificate");
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("a key");
+    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("protocol versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .expect("a configuration");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                // Whoever does not trust the certificate hangs up; that is the test's own affair.
+                let Ok(mut client) = acceptor.accept(client).await else { return };
+                let Ok(mut server) = TcpStream::connect(behind).await else { return };
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    (address, cert.pem())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comfyui_behind_tls_runs_jobs_and_tells_their_progress() {
+    let (mut place, comfyui) = Place::with_comfyui(&["--step-ms", "150"]);
+    let url = comfyui.out.find("its URL", url_of);
+    let behind = url.trim_start_matches("http://").parse().expect("an address");
+    let (address, certificate) = front(behind).await;
+    place.set("COMFYUI_URL", &format!("https://localhost:{}", address.port()));
+
+    let distrusted = place.run(&["health"]).expect(4);
+    assert!(distrusted.out.contains("certificate is not trusted"), "{}", distrusted.out);
+
+    place.write("authority.pem", &certificate);
+    place.set("SSL_CERT_FILE", "authority.pem");
+    place.run(&["init"]).expect(0);
+    place.run(&["health"]).expect(0);
+    let _gateway = place.start_gateway();
+    let told = place.run(&["submit", "icon_512", "prompt=a kite", "steps=12", "--wait"]).expect(0);
+    told.says(&["100%  succeeded", "step "]);
+}
