@@ -3,16 +3,18 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::pin::Pin;
 use std::time::Duration;
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use actix_web::{HttpRequest, web};
+use actix_web::{FromRequest, HttpRequest, dev, web};
 use futures_util::StreamExt as _;
 use gateway_core::{ErrorCode, Fault};
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use crate::error::ApiError;
+use crate::query::Query;
 
 /// How deep arrays and objects may nest.
 const MAX_DEPTH: usize = 64;
@@ -45,8 +47,26 @@ pub(crate) async fn read_object(
     }
 }
 
+/// A request that takes neither parameters nor a body: extracted, it was found to have none.
+pub(crate) struct Nothing;
+
+impl FromRequest for Nothing {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), web::Payload::from_request(request, payload).into_inner());
+        Box::pin(async move {
+            Query::read(&request, &[])?.check()?;
+            let payload = payload.map_err(|error| ApiError::bad_request(format!("the body can't be read: {error}")))?;
+            read_nothing(&request, payload).await?;
+            Ok(Self)
+        })
+    }
+}
+
 /// Reads the body of a request that takes none: nothing, or an object without fields.
-pub(crate) async fn read_nothing(request: &HttpRequest, payload: web::Payload) -> Result<(), ApiError> {
+async fn read_nothing(request: &HttpRequest, payload: web::Payload) -> Result<(), ApiError> {
     let bytes = match tokio::time::timeout(DEADLINE, collect(payload, MAX_NOTHING)).await {
         Ok(bytes) => bytes?,
         Err(_elapsed) => {

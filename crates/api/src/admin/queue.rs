@@ -1,47 +1,36 @@
 //! `POST /queue/pause`, `POST /queue/resume` and `POST /queue/dead/{jobId}/retry`.
 
-use actix_web::web::{Data, Json, Path, Payload};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Json, Path};
 use gateway_broker::Control;
 use gateway_core::{ErrorCode, Scope};
 use serde_json::{Value, json};
 
-use crate::body::read_nothing;
+use crate::body::Nothing;
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::jobs::{parse_id, retry_job};
-use crate::query::Query;
 use crate::state::ApiState;
 
 /// Workers take no more jobs until the queue is resumed; jobs are accepted all the same, and those that run go on.
 pub(crate) async fn pause_queue(
     state: Data<ApiState>,
     correlation: CorrelationId,
-    request: HttpRequest,
-    payload: Payload,
+    _: Nothing,
 ) -> Result<Json<Value>, ApiError> {
-    set_paused(&state, &correlation, &request, payload, true).await
+    set_paused(&state, &correlation, true).await
 }
 
 /// Workers take jobs again.
 pub(crate) async fn resume_queue(
     state: Data<ApiState>,
     correlation: CorrelationId,
-    request: HttpRequest,
-    payload: Payload,
+    _: Nothing,
 ) -> Result<Json<Value>, ApiError> {
-    set_paused(&state, &correlation, &request, payload, false).await
+    set_paused(&state, &correlation, false).await
 }
 
-async fn set_paused(
-    state: &ApiState,
-    correlation: &CorrelationId,
-    request: &HttpRequest,
-    payload: Payload,
-    paused: bool,
-) -> Result<Json<Value>, ApiError> {
-    Query::read(request, &[])?.check()?;
-    read_nothing(request, payload).await?;
+async fn set_paused(state: &ApiState, correlation: &CorrelationId, paused: bool) -> Result<Json<Value>, ApiError> {
     state.parts.database.set_queue_paused(paused).await?;
     if let Err(error) = state.parts.broker.control(Control::Pause).await {
         tracing::warn!(%error, "workers learn of a paused queue at their next look");
@@ -55,8 +44,7 @@ pub(crate) async fn retry_dead(
     state: Data<ApiState>,
     path: Path<String>,
     correlation: CorrelationId,
-    request: HttpRequest,
-    payload: Payload,
+    nothing: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let id = parse_id(&path)?;
     let job = state.parts.database.find_job(id, Scope::All).await?.ok_or_else(ApiError::job_not_found)?;
@@ -64,5 +52,5 @@ pub(crate) async fn retry_dead(
         let error = ApiError::new(ErrorCode::Conflict, "the job did not fail because its workers were lost");
         return Err(error.recommend("POST /jobs/{id}/retry repeats any other job that has ended"));
     }
-    retry_job(state, path, correlation, request, payload).await
+    retry_job(state, path, correlation, nothing).await
 }

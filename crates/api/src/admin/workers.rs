@@ -1,12 +1,12 @@
 //! `GET /workers` and `POST /workers/{id}/drain`.
 
-use actix_web::web::{Data, Json, Path, Payload};
+use actix_web::web::{Data, Json, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use gateway_broker::Control;
 use gateway_core::ErrorCode;
 use serde_json::{Value, json};
 
-use crate::body::read_nothing;
+use crate::body::Nothing;
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::query::Query;
@@ -23,11 +23,8 @@ pub(crate) async fn drain_worker(
     state: Data<ApiState>,
     path: Path<String>,
     correlation: CorrelationId,
-    request: HttpRequest,
-    payload: Payload,
+    _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
-    Query::read(&request, &[])?.check()?;
-    read_nothing(&request, payload).await?;
     let worker = path.into_inner();
     if !state.parts.broker.workers().await.iter().any(|known| known.id == worker) {
         let error = ApiError::new(ErrorCode::NotFound, "there is no such worker");

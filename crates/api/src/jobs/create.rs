@@ -3,11 +3,11 @@
 use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use gateway_core::{ErrorCode, JobId};
+use gateway_core::{ErrorCode, Fault, JobId};
 use gateway_db::NewJob;
 use serde_json::json;
 
-use crate::body::{read_nothing, read_object};
+use crate::body::{Nothing, read_object};
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::jobs::accept::accept;
@@ -30,8 +30,23 @@ pub(crate) async fn create_job(
         return Err(ApiError::fault("Idempotency-Key", message));
     }
     let body = read_object(&request, payload, state.parts.http.max_json_bytes).await?;
-    let request = request::read(body, state.parts.database.now())?;
+    let (request, faults) = request::read(body, state.parts.database.now())?;
+    if !faults.is_empty() {
+        return Err(refuse(&state, &request, faults).await);
+    }
     submit(&state, request, correlation, None).await
+}
+
+/// Every fault at once: those of the request, and where its workflow and inputs could be read, what is wrong with these.
+async fn refuse(state: &ApiState, request: &JobRequest, mut faults: Vec<Fault>) -> ApiError {
+    let unread = |fault: &Fault| matches!(fault.path.as_str(), "/workflowId" | "/inputs" | "/params");
+    if !faults.iter().any(unread)
+        && let Ok(ready) = state.workflow(&request.workflow_id).await
+        && let Err(error) = prepare(&ready.workflow, &request.inputs, &request.params, &state.size_limits())
+    {
+        faults.extend(error.faults);
+    }
+    ApiError::invalid(faults)
 }
 
 /// Accepts a new job with the inputs of one that has ended.
@@ -39,11 +54,8 @@ pub(crate) async fn retry_job(
     state: Data<ApiState>,
     path: Path<String>,
     correlation: CorrelationId,
-    request: HttpRequest,
-    payload: Payload,
+    _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
-    Query::read(&request, &[])?.check()?;
-    read_nothing(&request, payload).await?;
     let id = parse_id(&path)?;
     let job = state.parts.database.find_job(id, state.caller().scope()).await?.ok_or_else(ApiError::job_not_found)?;
     if !job.status.is_ended() {

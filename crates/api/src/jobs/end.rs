@@ -1,18 +1,17 @@
 //! `POST /jobs/{id}/cancel` and `DELETE /jobs/{id}`.
 
-use actix_web::web::{Data, Path, Payload};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
 use gateway_broker::Entry;
 use gateway_core::event::JobEvent;
 use gateway_core::{ErrorCode, JobStatus};
 use gateway_db::{CancelOutcome, DeleteOutcome};
 use serde_json::json;
 
-use crate::body::read_nothing;
+use crate::body::Nothing;
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::jobs::parse_id;
-use crate::query::Query;
 use crate::state::ApiState;
 
 /// Cancels a job: a queued one at once, a running one by asking its worker.
@@ -20,11 +19,8 @@ pub(crate) async fn cancel_job(
     state: Data<ApiState>,
     path: Path<String>,
     correlation: CorrelationId,
-    request: HttpRequest,
-    payload: Payload,
+    _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
-    Query::read(&request, &[])?.check()?;
-    read_nothing(&request, payload).await?;
     let id = parse_id(&path)?;
     let broker = &state.parts.broker;
     let outcome = state.parts.database.cancel_job(id, state.caller().scope()).await?;
@@ -63,11 +59,8 @@ pub(crate) async fn delete_job(
     state: Data<ApiState>,
     path: Path<String>,
     correlation: CorrelationId,
-    request: HttpRequest,
-    payload: Payload,
+    _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
-    Query::read(&request, &[])?.check()?;
-    read_nothing(&request, payload).await?;
     let id = parse_id(&path)?;
     match state.parts.database.delete_job(id, state.caller().scope()).await? {
         DeleteOutcome::NotFound => Err(ApiError::job_not_found()),

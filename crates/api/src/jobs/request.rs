@@ -26,8 +26,8 @@ pub(super) struct JobRequest {
     pub(super) not_before: Option<Timestamp>,
 }
 
-/// Reads `body`; `now` bounds how far ahead a job may be planned.
-pub(super) fn read(body: Map<String, Value>, now: Timestamp) -> Result<JobRequest, ApiError> {
+/// Reads `body`; `now` bounds how far ahead a job may be planned. Gives what could be read, and every fault.
+pub(super) fn read(body: Map<String, Value>, now: Timestamp) -> Result<(JobRequest, Vec<Fault>), ApiError> {
     let mut request = JobRequest::default();
     let mut faults = Vec::new();
     for (field, value) in body {
@@ -57,7 +57,7 @@ pub(super) fn read(body: Map<String, Value>, now: Timestamp) -> Result<JobReques
     if request.workflow_id.is_empty() && !faults.iter().any(|fault| fault.path == "/workflowId") {
         faults.push(Fault::new("/workflowId", "is missing; GET /workflows lists those that are registered"));
     }
-    if faults.is_empty() { Ok(request) } else { Err(ApiError::invalid(faults)) }
+    Ok((request, faults))
 }
 
 /// Accepting a URL that is never called would be a silent loss.
@@ -157,8 +157,8 @@ mod tests {
     use super::*;
 
     fn faults(body: Value) -> Vec<String> {
-        let error = read(body.as_object().unwrap().clone(), Timestamp::from_millis(0)).unwrap_err();
-        error.faults.into_iter().map(|fault| fault.path).collect()
+        let (_, faults) = read(body.as_object().unwrap().clone(), Timestamp::from_millis(0)).unwrap();
+        faults.into_iter().map(|fault| fault.path).collect()
     }
 
     fn with(field: &str, value: Value) -> Value {
@@ -172,7 +172,8 @@ mod tests {
             "metadata": {"requestId": "r-1", "x": [1]}, "timeoutMs": 1000, "notBefore": "1970-01-02T00:00:00Z",
             "output": {"delivery": "url"},
         });
-        let request = read(body.as_object().unwrap().clone(), Timestamp::from_millis(0)).unwrap();
+        let (request, faults) = read(body.as_object().unwrap().clone(), Timestamp::from_millis(0)).unwrap();
+        assert!(faults.is_empty(), "{faults:?}");
         assert_eq!(request.priority, Priority::High);
         assert_eq!(request.request_id.as_deref(), Some("r-1"));
         assert_eq!(request.timeout_ms, Some(1000));

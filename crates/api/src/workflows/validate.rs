@@ -23,14 +23,21 @@ pub(crate) async fn validate_inputs(
     let mut faults = Vec::new();
     let inputs = object(body.remove("inputs"), "/inputs", &mut faults);
     let params = object(body.remove("params").filter(|params| !params.is_null()), "/params", &mut faults);
+    let unread = !faults.is_empty();
     for field in body.keys() {
         faults.push(Fault::new(format!("/{field}"), "unknown field; there are: inputs, params"));
+    }
+    let ready = state.workflow(&path).await?;
+    let prepared = prepare(&ready.workflow, &inputs, &params, &state.size_limits());
+    if let Err(error) = &prepared
+        && !unread
+    {
+        faults.extend(error.faults.iter().cloned());
     }
     if !faults.is_empty() {
         return Err(ApiError::invalid(faults));
     }
-    let ready = state.workflow(&path).await?;
-    let (resolved, graph) = prepare(&ready.workflow, &inputs, &params, &state.size_limits())?;
+    let (resolved, graph) = prepared?;
     Ok(Json(json!({"valid": true, "resolvedInputs": resolved, "workflow": graph})))
 }
 

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use gateway_core::ErrorCode;
 use gateway_db::DbError;
 
-use crate::body::{read_nothing, read_object};
+use crate::body::{Nothing, read_object};
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::query::Query;
@@ -71,10 +71,8 @@ pub(crate) async fn delete_workflow(
     path: Path<String>,
     correlation: CorrelationId,
     request: HttpRequest,
-    payload: Payload,
+    _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
-    Query::read(&request, &[])?.check()?;
-    read_nothing(&request, payload).await?;
     if let Some(allowed) = versions(&request)? {
         let current =
             state.parts.database.find_workflow(&path, None).await?.ok_or_else(ApiError::workflow_not_found)?;

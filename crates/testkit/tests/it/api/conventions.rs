@@ -197,3 +197,22 @@ async fn thousands_of_unknown_names_are_one_answer_with_a_hundred_of_them() {
     assert!(errors[0]["message"].as_str().is_some_and(|text| text.contains("this workflow takes")), "{}", errors[0]);
     assert_eq!(errors[99]["message"], "unknown input");
 }
+
+#[tokio::test]
+async fn faults_of_the_request_and_of_its_inputs_are_told_together() {
+    let test = TestGateway::start().await;
+    let paths = |answer: Value| -> Vec<String> {
+        let errors = answer["errors"].as_array().cloned().unwrap_or_default();
+        errors.iter().filter_map(|fault| fault["path"].as_str().map(str::to_owned)).collect()
+    };
+    let body = json!({"workflowId": "tiny", "inputs": {"color": -1, "hue": 2}, "bogus": 1, "priority": "root"});
+    let told = test.post("/jobs", &body).await;
+    assert_eq!(told.status, 422);
+    let mut found = paths(told.json());
+    found.sort_unstable();
+    assert_eq!(found, ["/bogus", "/inputs/color", "/inputs/hue", "/priority"]);
+    let told = test.post("/workflows/tiny/validate", &json!({"inputs": {"color": -1}, "bogus": 1})).await;
+    assert_eq!(paths(told.json()), ["/bogus", "/inputs/color"]);
+    let told = test.post("/jobs", &json!({"workflowId": "nope", "inputs": {}, "bogus": 1})).await;
+    assert_eq!(paths(told.json()), ["/bogus"]);
+}
