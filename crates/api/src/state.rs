@@ -134,9 +134,16 @@ impl ApiState {
         self.workflows.invalidate(id);
     }
 
-    /// What ComfyUI says of its node classes, where it has been asked.
-    pub(crate) async fn catalog(&self) -> Option<NodeCatalog> {
-        self.parts.broker.node_catalog().await.map(|info| NodeCatalog::parse(&info))
+    /// What a ComfyUI says of its node classes, where one has been asked.
+    pub(crate) async fn catalog(&self) -> Option<Arc<NodeCatalog>> {
+        self.parts.broker.node_catalogs().await.into_iter().next()
+    }
+
+    /// What each ComfyUI says of its node classes; none where one of them was not asked yet.
+    pub(crate) async fn catalogs(&self) -> Vec<Arc<NodeCatalog>> {
+        let catalogs = self.parts.broker.node_catalogs().await;
+        let servers: usize = self.parts.broker.workers().await.iter().map(|worker| worker.backends.len()).sum();
+        if catalogs.len() >= servers { catalogs } else { Vec::new() }
     }
 
     pub(crate) fn size_limits(&self) -> SizeLimits {

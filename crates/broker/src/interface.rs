@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use gateway_core::event::JobEvent;
 use gateway_core::progress::Progress;
+use gateway_core::workflow::NodeCatalog;
 use gateway_core::{JobId, Owner, Priority, Timestamp};
 use serde::Serialize;
-use serde_json::Value;
 use tokio::sync::broadcast;
 
 /// A hint that a job waits.
@@ -170,9 +170,9 @@ pub trait Broker: Send + Sync {
     /// The workers that live.
     async fn workers(&self) -> Vec<WorkerReport>;
 
-    /// Leaves what ComfyUI says of its node classes (`/object_info`).
-    async fn put_node_catalog(&self, object_info: Arc<Value>);
+    /// Leaves what the ComfyUI at `server` says of its node classes.
+    async fn put_node_catalog(&self, server: &str, catalog: Arc<NodeCatalog>);
 
-    /// What ComfyUI says of its node classes, where a worker has left it.
-    async fn node_catalog(&self) -> Option<Arc<Value>>;
+    /// What the ComfyUI servers say of their node classes, as far as workers have left it.
+    async fn node_catalogs(&self) -> Vec<Arc<NodeCatalog>>;
 }

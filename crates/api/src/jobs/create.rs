@@ -42,7 +42,8 @@ async fn refuse(state: &ApiState, request: &JobRequest, mut faults: Vec<Fault>) 
     let unread = |fault: &Fault| matches!(fault.path.as_str(), "/workflowId" | "/inputs" | "/params");
     if !faults.iter().any(unread)
         && let Ok(ready) = state.workflow(&request.workflow_id).await
-        && let Err(error) = prepare(&ready.workflow, &request.inputs, &request.params, &state.size_limits())
+        && let Err(error) =
+            prepare(&ready.workflow, &request.inputs, &request.params, &state.size_limits(), &state.catalogs().await)
     {
         faults.extend(error.faults);
     }
@@ -82,7 +83,8 @@ async fn submit(
     retry_of: Option<JobId>,
 ) -> Result<HttpResponse, ApiError> {
     let ready = state.workflow(&request.workflow_id).await?;
-    let (resolved, _) = prepare(&ready.workflow, &request.inputs, &request.params, &state.size_limits())?;
+    let catalogs = state.catalogs().await;
+    let (resolved, _) = prepare(&ready.workflow, &request.inputs, &request.params, &state.size_limits(), &catalogs)?;
     let id = state.new_job_id();
     let job = NewJob {
         id,

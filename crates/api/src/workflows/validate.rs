@@ -28,17 +28,17 @@ pub(crate) async fn validate_inputs(
         faults.push(Fault::new(format!("/{field}"), "unknown field; there are: inputs, params"));
     }
     let ready = state.workflow(&path).await?;
-    let prepared = prepare(&ready.workflow, &inputs, &params, &state.size_limits());
-    if let Err(error) = &prepared
+    let prepared = prepare(&ready.workflow, &inputs, &params, &state.size_limits(), &state.catalogs().await);
+    if faults.is_empty() {
+        let (resolved, graph) = prepared?;
+        return Ok(Json(json!({"valid": true, "resolvedInputs": resolved, "workflow": graph})));
+    }
+    if let Err(error) = prepared
         && !unread
     {
-        faults.extend(error.faults.iter().cloned());
+        faults.extend(error.faults);
     }
-    if !faults.is_empty() {
-        return Err(ApiError::invalid(faults));
-    }
-    let (resolved, graph) = prepared?;
-    Ok(Json(json!({"valid": true, "resolvedInputs": resolved, "workflow": graph})))
+    Err(ApiError::invalid(faults))
 }
 
 fn object(value: Option<Value>, path: &str, faults: &mut Vec<Fault>) -> Map<String, Value> {

@@ -23,7 +23,7 @@ pub(crate) async fn create_workflow(
 ) -> Result<HttpResponse, ApiError> {
     Query::read(&request, &[])?.check()?;
     let body = read_object(&request, payload, state.parts.http.max_workflow_bytes).await?;
-    let workflow = request::read(body, None, state.catalog().await.as_ref())?;
+    let workflow = request::read(body, None, state.catalog().await.as_deref())?;
     let id = workflow.id.clone();
     match state.parts.database.create_workflow(workflow).await {
         Ok(version) => tracing::info!(correlation_id = correlation.0, workflow = id, version, "workflow registered"),
@@ -53,7 +53,7 @@ pub(crate) async fn update_workflow(
         Some(allowed) if !allowed.contains(&version) => return Err(lost_race(version)),
         allowed => allowed.map(|_| version),
     };
-    let workflow = request::read(body, Some(&id), state.catalog().await.as_ref())?;
+    let workflow = request::read(body, Some(&id), state.catalog().await.as_deref())?;
     match state.parts.database.replace_workflow(workflow, expected).await? {
         Some(version) => tracing::info!(correlation_id = correlation.0, workflow = id, version, "workflow replaced"),
         None => {

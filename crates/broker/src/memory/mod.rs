@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use gateway_core::event::JobEvent;
 use gateway_core::progress::Progress;
+use gateway_core::workflow::NodeCatalog;
 use gateway_core::{JobId, Timestamp};
-use serde_json::Value;
 use tokio::sync::{Notify, broadcast};
 
 use crate::{Broker, BrokerError, Control, Depth, Entry, EventReceiver, WorkerReport};
@@ -33,7 +33,7 @@ pub struct MemoryBroker {
     controls: broadcast::Sender<Control>,
     events: Mutex<Events>,
     workers: Mutex<BTreeMap<String, WorkerReport>>,
-    catalog: Mutex<Option<Arc<Value>>>,
+    catalogs: Mutex<BTreeMap<String, Arc<NodeCatalog>>>,
 }
 
 impl MemoryBroker {
@@ -47,7 +47,7 @@ impl MemoryBroker {
             controls: broadcast::channel(CONTROL_BACKLOG).0,
             events: Mutex::default(),
             workers: Mutex::default(),
-            catalog: Mutex::default(),
+            catalogs: Mutex::default(),
         }
     }
 
@@ -162,12 +162,12 @@ impl Broker for MemoryBroker {
         lock(&self.workers).values().cloned().collect()
     }
 
-    async fn put_node_catalog(&self, object_info: Arc<Value>) {
-        *lock(&self.catalog) = Some(object_info);
+    async fn put_node_catalog(&self, server: &str, catalog: Arc<NodeCatalog>) {
+        lock(&self.catalogs).insert(server.to_owned(), catalog);
     }
 
-    async fn node_catalog(&self) -> Option<Arc<Value>> {
-        lock(&self.catalog).clone()
+    async fn node_catalogs(&self) -> Vec<Arc<NodeCatalog>> {
+        lock(&self.catalogs).values().cloned().collect()
     }
 }
 

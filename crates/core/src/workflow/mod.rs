@@ -17,6 +17,7 @@ mod flow;
 mod graph;
 mod guard;
 mod links;
+mod needs;
 mod outputs;
 mod pointer;
 mod policy;
@@ -35,6 +36,7 @@ pub use catalog::NodeCatalog;
 pub use compiled::{Workflow, WorkflowSource};
 pub use files::FileKind;
 pub use graph::looks_like_ui_export;
+pub use needs::{Missing, ModelFile, Needs};
 pub use sizes::{SizeLimits, check_sizes};
 
 #[cfg(test)]

@@ -102,6 +102,7 @@ async fn at_a_million_jobs_lists_and_sweeps_use_their_indexes(place: Place) {
                 ("an owner's that wait", plan(connection, page(owned(), queued(), cursor, 50))),
                 ("a workflow's", plan(connection, page(Scope::All, workflow(), cursor, 50))),
                 ("a request's", plan(connection, page(Scope::All, request(), cursor, 50))),
+                ("the dead", plan(connection, page(Scope::All, with(|filter| filter.dead = true), cursor, 50))),
                 ("the queue's", plan(connection, waiting(String::new(), 500))),
                 ("those to dispatch", plan(connection, undispatched(1_000, 500))),
                 ("those to recover", plan(connection, expired(1_000, 500))),

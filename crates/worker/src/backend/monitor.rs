@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use comfyui_client::{CallError, ServerInfo};
 use gateway_broker::BackendState;
+use gateway_core::workflow::NodeCatalog;
+use tokio::time::Instant;
 
 use crate::backend::Backend;
 use crate::context::Context;
@@ -16,19 +18,22 @@ const CALM: Duration = Duration::from_secs(10);
 const EAGER: Duration = Duration::from_millis(500);
 /// A look that takes longer has failed: long enough for a server that loads a model.
 const PROBE: Duration = Duration::from_secs(10);
+/// How old what is known of the node classes may be: models are installed while a server runs.
+const CATALOG_AGE: Duration = Duration::from_secs(60);
 /// Failed looks in a row before a server that answered counts as gone.
 const PATIENCE: u32 = 3;
 
 /// Watches `backend` for ever.
 pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>) {
     let mut failures = 0;
+    let mut asked = None;
     loop {
         let silent = || CallError::Timeout { source: None };
         let probed = tokio::time::timeout(PROBE, backend.client.probe()).await;
         match probed.unwrap_or_else(|_elapsed| Err(silent())) {
             Ok(info) => {
                 failures = 0;
-                answered(&context, &backend, info).await;
+                answered(&context, &backend, info, &mut asked).await;
             }
             Err(error) => {
                 failures += 1;
@@ -46,10 +51,12 @@ pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>) {
     }
 }
 
-async fn answered(context: &Arc<Context>, backend: &Arc<Backend>, info: ServerInfo) {
+async fn answered(context: &Arc<Context>, backend: &Arc<Backend>, info: ServerInfo, asked: &mut Option<Instant>) {
     let before = backend.state();
     let checkpoints = backend.client.models("checkpoints").await.unwrap_or_default();
+    let mut other_models = false;
     backend.health.send_if_modified(|health| {
+        other_models = health.checkpoints != checkpoints;
         let devices: Vec<String> = info.stats.devices.into_iter().map(|device| device.name).collect();
         let changed =
             (&health.version, &health.devices, &health.checkpoints) != (&info.version_text, &devices, &checkpoints);
@@ -62,7 +69,9 @@ async fn answered(context: &Arc<Context>, backend: &Arc<Backend>, info: ServerIn
     if before != BackendState::Stuck {
         backend.set_state(BackendState::Ready, None);
     }
-    if before != BackendState::Ready {
+    let outdated = asked.is_none_or(|asked| asked.elapsed() >= CATALOG_AGE);
+    if before != BackendState::Ready || other_models || outdated {
+        *asked = Some(Instant::now());
         // Large and slow on a server with many custom nodes; nothing waits for it.
         let leave = leave_catalog(Arc::clone(context), Arc::clone(backend));
         tokio::spawn(context.draining.clone().run_until_cancelled_owned(leave));
@@ -71,7 +80,10 @@ async fn answered(context: &Arc<Context>, backend: &Arc<Backend>, info: ServerIn
 
 async fn leave_catalog(context: Arc<Context>, backend: Arc<Backend>) {
     match backend.client.object_info().await {
-        Ok(info) => context.parts.broker.put_node_catalog(Arc::new(info)).await,
+        Ok(info) => {
+            let catalog = Arc::new(NodeCatalog::parse(&info));
+            context.parts.broker.put_node_catalog(backend.url(), catalog).await;
+        }
         Err(error) => tracing::debug!(comfyui = backend.url(), %error, "the node classes are not known"),
     }
 }
