@@ -1,9 +1,15 @@
 #![doc = include_str!("../README.md")]
 
+mod entry;
 mod interface;
 mod memory;
+mod redis;
+mod report;
+#[cfg(test)]
+mod suite;
 
-pub use interface::{
-    BackendReport, BackendState, Broker, BrokerError, Control, Depth, Entry, EventReceiver, WorkerReport, WorkerState,
-};
+pub use entry::{Depth, Entry, Offer, Receipt, Taken};
+pub use interface::{Broker, BrokerError, EventReceiver};
 pub use memory::MemoryBroker;
+pub use redis::{OpenError, RedisBroker};
+pub use report::{BackendReport, BackendState, Control, WorkerReport, WorkerState};

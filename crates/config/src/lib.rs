@@ -10,7 +10,7 @@ mod variables;
 pub use load::{ConfigError, load};
 pub use settings::{
     ComfyBackend, ComfySettings, DatabaseSettings, DatabaseTarget, Environment, HttpSettings, LimitSettings, LogFormat,
-    LogSettings, QueueSettings, S3Settings, Settings, StorageBackend, StorageSettings, WorkerSettings,
+    LogSettings, QueueSettings, RedisSettings, S3Settings, Settings, StorageBackend, StorageSettings, WorkerSettings,
 };
 pub use source::Overrides;
 pub use telemetry::init as init_telemetry;

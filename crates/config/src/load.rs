@@ -14,6 +14,7 @@ use crate::settings::{
 use crate::source::{Overrides, Source};
 
 mod database;
+mod redis;
 mod storage;
 
 /// Why the configuration can't be used.
@@ -139,6 +140,7 @@ fn header(pair: &str) -> Option<(String, SecretString)> {
 
 fn queue(reader: &mut Reader<'_>) -> QueueSettings {
     QueueSettings {
+        redis: redis::read(reader),
         max_depth: reader.number("QUEUE_MAX_DEPTH", 1, 100_000_000),
         ageing: Duration::from_secs(reader.number("QUEUE_AGEING_SECONDS", 1, 86_400)),
         max_attempts: i32::try_from(reader.number("JOB_MAX_ATTEMPTS", 1, 20)).unwrap_or(3),
@@ -148,10 +150,25 @@ fn queue(reader: &mut Reader<'_>) -> QueueSettings {
 
 fn worker(reader: &mut Reader<'_>) -> WorkerSettings {
     WorkerSettings {
+        node: node(reader),
+        port: u16::try_from(reader.number("WORKER_PORT", 0, 65_535)).unwrap_or(0),
         concurrency: usize::try_from(reader.number("MAX_CONCURRENCY", 1, 256)).unwrap_or(1),
         lease: Duration::from_secs(reader.number("WORKER_LEASE_SECONDS", 6, 3_600)),
         grace: Duration::from_secs(reader.number("SHUTDOWN_GRACE_SECONDS", 0, 3_600)),
     }
+}
+
+/// The machine's name, where the operator gives no other.
+fn node(reader: &mut Reader<'_>) -> String {
+    if !reader.is_set("WORKER_NODE") {
+        return gethostname::gethostname().to_string_lossy().into_owned();
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    reader
+        .parse("WORKER_NODE", "1 to 128 of A-Z, a-z, 0-9, -, _ and .", |text| {
+            ((1..=128).contains(&text.len()) && text.bytes().all(plain)).then(|| text.to_owned())
+        })
+        .unwrap_or_default()
 }
 
 fn log(reader: &mut Reader<'_>) -> LogSettings {
@@ -181,9 +198,6 @@ fn check_unused(reader: &mut Reader<'_>) {
         if reader.is_set(name) {
             reader.fault(name, "this version doesn't check credentials, and won't run open when told to; unset it");
         }
-    }
-    if reader.is_set("REDIS_URL") {
-        reader.fault("REDIS_URL", "this version queues in its own process only; unset it");
     }
     if reader.flag("PRIVACY_MODE") {
         reader.fault("PRIVACY_MODE", "this version can't redact prompts; set it to false");

@@ -184,9 +184,22 @@ pub struct S3Settings {
     pub prefix: String,
 }
 
+/// A Redis server that carries the queue.
+#[derive(Debug, Clone)]
+pub struct RedisSettings {
+    /// The URL as configured; may hold credentials.
+    pub url: SecretString,
+    /// The URL without credentials.
+    pub shown: String,
+    /// What all keys begin with, as a hash tag.
+    pub prefix: String,
+}
+
 /// The queue.
 #[derive(Debug, Clone)]
 pub struct QueueSettings {
+    /// The server that processes share; `None` for a queue in this process.
+    pub redis: Option<RedisSettings>,
     /// Jobs that may wait.
     pub max_depth: u64,
     /// Waiting this long lifts a job by one priority.
@@ -200,6 +213,10 @@ pub struct QueueSettings {
 /// The worker.
 #[derive(Debug, Clone)]
 pub struct WorkerSettings {
+    /// The machine it runs on: tells ComfyUI servers on loopback addresses of several machines apart.
+    pub node: String,
+    /// The port on which a worker alone says how it is; 0 for none.
+    pub port: u16,
     /// Prompts that one ComfyUI is given to run; one more waits there.
     pub concurrency: usize,
     /// How long a claim holds without renewal.

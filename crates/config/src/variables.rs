@@ -35,7 +35,8 @@ pub const VARIABLES: &[Variable] = &[
     plain("COMFYUI_POLL_MS", "1000", "How often open prompts are looked up over HTTP, 50–60000"),
     secret("API_KEYS", "Comma-separated API keys (key:role)"),
     secret("JWT_SECRET", "JWT signing secret (empty = JWT disabled)"),
-    secret("REDIS_URL", "Redis URL (empty = in-process queue)"),
+    secret("REDIS_URL", "Redis URL (empty = in-process queue); rediss:// for TLS"),
+    plain("REDIS_PREFIX", "gateway", "What all keys in Redis begin with, as a hash tag"),
     plain("DATABASE_URL", "./data/gateway.db", "SQLite path or Postgres URL"),
     plain("DATABASE_POOL_SIZE", "8", "Connections that read the database, 1–256"),
     plain("DATABASE_STATEMENT_TIMEOUT_MS", "15000", "How long one statement may take in Postgres, 100–600000"),
@@ -67,6 +68,8 @@ pub const VARIABLES: &[Variable] = &[
     plain("QUEUE_AGEING_SECONDS", "600", "A job that waited this long counts as one priority higher"),
     plain("JOB_MAX_ATTEMPTS", "3", "How often a job is run before it fails, 1–20"),
     plain("WORKER_LEASE_SECONDS", "60", "How long a claim holds without renewal, 6–3600"),
+    plain("WORKER_NODE", "", "Name of this machine (empty = its host name); tells ComfyUI servers on loopback apart"),
+    plain("WORKER_PORT", "0", "Port on which a worker alone answers /health/live and /health/ready; 0 for none"),
     plain("SHUTDOWN_GRACE_SECONDS", "30", "How long running jobs may go on after SIGTERM, 0–3600"),
     plain("MAX_OUTPUT_BYTES", "2147483648", "Largest output file that is stored"),
 ];

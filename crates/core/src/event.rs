@@ -6,7 +6,8 @@ use crate::progress::Progress;
 use crate::{JobStatus, Timestamp};
 
 /// Something that happened to a job.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum JobEvent {
     /// Its state changed.
     Status(JobStatus),

@@ -1,10 +1,14 @@
 //! The order in which waiting jobs are handed out. Pure: time comes in as a number.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use gateway_core::{JobId, Priority, Timestamp};
+use gateway_core::workflow::NeedsId;
+use gateway_core::{JobId, Owner, Priority, Timestamp};
 
-use crate::{Depth, Entry};
+use super::shares::Shares;
+use crate::entry::MOST_BYPASSES;
+use crate::{Depth, Entry, Offer};
 
 /// Places beyond this are not told: counting them would hold the queue up.
 const FARTHEST_POSITION: usize = 1_000;
@@ -14,56 +18,106 @@ const LATELY: usize = 128;
 
 type Key = (Timestamp, JobId);
 
-/// Strict lanes, each first in, first out, softened by ageing; and what waits for its time.
+/// What a server must have to run the jobs of a lane.
+type Lane = Option<NeedsId>;
+
+/// The jobs of one priority.
+#[derive(Debug, Default)]
+struct Level {
+    owners: BTreeMap<Owner, BTreeMap<Lane, BTreeMap<Key, Entry>>>,
+    order: BTreeSet<Key>,
+    shares: Shares,
+}
+
+#[derive(Debug)]
+enum Place {
+    Delayed(Key),
+    Waiting { priority: Priority, owner: Owner, lane: Lane, key: Key },
+}
+
+/// A job that may be handed out next.
+#[derive(Debug, Clone)]
+struct Choice {
+    key: Key,
+    priority: Priority,
+    owner: Owner,
+    /// Because its owner had least, not because it has waited long.
+    in_turn: bool,
+    /// The job that would have been next if its models were loaded.
+    bypassed: Option<JobId>,
+}
+
+/// Strict priorities softened by ageing; within a priority the owner that had least, within an owner first in, first
+/// out; and what waits for its time.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     ageing_ms: i64,
-    lanes: BTreeMap<Priority, BTreeMap<Key, Entry>>,
+    levels: BTreeMap<Priority, Level>,
     delayed: BTreeMap<Key, Entry>,
-    places: HashMap<JobId, (Option<Priority>, Key)>,
+    places: HashMap<JobId, Place>,
+    bypasses: HashMap<JobId, u32>,
 }
 
 impl Lanes {
     pub(crate) fn new(ageing_ms: i64) -> Self {
-        Self { ageing_ms: ageing_ms.max(1), lanes: BTreeMap::new(), delayed: BTreeMap::new(), places: HashMap::new() }
+        Self {
+            ageing_ms: ageing_ms.max(1),
+            levels: BTreeMap::new(),
+            delayed: BTreeMap::new(),
+            places: HashMap::new(),
+            bypasses: HashMap::new(),
+        }
     }
 
     /// Adds `entry`; one of the same job that waits already is replaced.
     pub(crate) fn insert(&mut self, entry: Entry, now: Timestamp) {
         self.remove(entry.job);
         let job = entry.job;
-        match entry.not_before.filter(|due| *due > now) {
-            Some(due) => {
-                self.places.insert(job, (None, (due, job)));
-                self.delayed.insert((due, job), entry);
-            }
-            None => {
-                let key = (entry.since, job);
-                self.places.insert(job, (Some(entry.priority), key));
-                self.lanes.entry(entry.priority).or_default().insert(key, entry);
-            }
+        if let Some(due) = entry.not_before.filter(|due| *due > now) {
+            let key = (due, job);
+            self.places.insert(job, Place::Delayed(key));
+            self.delayed.insert(key, entry);
+            return;
         }
+        let (key, lane, priority) = ((entry.since, job), entry.needs, entry.priority);
+        self.places.insert(job, Place::Waiting { priority, owner: entry.owner.clone(), lane, key });
+        let level = self.levels.entry(priority).or_default();
+        level.order.insert(key);
+        level.owners.entry(entry.owner.clone()).or_default().entry(lane).or_default().insert(key, entry);
     }
 
     pub(crate) fn remove(&mut self, job: JobId) -> Option<Entry> {
-        let (lane, key) = self.places.remove(&job)?;
-        match lane {
-            Some(priority) => self.lanes.get_mut(&priority)?.remove(&key),
-            None => self.delayed.remove(&key),
+        self.bypasses.remove(&job);
+        match self.places.remove(&job)? {
+            Place::Delayed(key) => self.delayed.remove(&key),
+            Place::Waiting { priority, owner, lane, key } => {
+                let level = self.levels.get_mut(&priority)?;
+                level.order.remove(&key);
+                let shelf = level.owners.get_mut(&owner)?;
+                let entries = shelf.get_mut(&lane)?;
+                let entry = entries.remove(&key);
+                if entries.is_empty() {
+                    shelf.remove(&lane);
+                }
+                if shelf.is_empty() {
+                    level.owners.remove(&owner);
+                }
+                entry
+            }
         }
     }
 
-    /// The most urgent entry.
-    pub(crate) fn pop(&mut self, now: Timestamp) -> Option<Entry> {
+    /// The most urgent entry that `offer` has use for.
+    pub(crate) fn pop(&mut self, offer: &Offer, now: Timestamp) -> Option<Entry> {
         self.admit(now);
-        let (_, key) = self
-            .lanes
-            .iter()
-            .filter_map(|(priority, lane)| {
-                lane.first_key_value().map(|(key, _)| (self.urgency(*priority, key.0, now), *key))
-            })
-            .max_by_key(|(level, key)| (*level, std::cmp::Reverse(*key)))?;
-        self.remove(key.1)
+        let choice = Priority::LANES.into_iter().find_map(|level| self.choose(level, offer, now))?;
+        if let Some(job) = choice.bypassed {
+            *self.bypasses.entry(job).or_default() += 1;
+        }
+        if let Some(level) = self.levels.get_mut(&choice.priority) {
+            level.shares.charge(&choice.owner, choice.in_turn);
+        }
+        self.remove(choice.key.1)
     }
 
     /// When the next delayed entry is due.
@@ -75,25 +129,67 @@ impl Lanes {
         Depth { total: self.places.len() as u64, delayed: self.delayed.len() as u64 }
     }
 
-    /// 1 for the entry that is handed out next.
+    /// 1 for the entry that has waited longest of those with its urgency and above.
     pub(crate) fn position(&self, job: JobId, now: Timestamp) -> Option<u64> {
-        let (lane, key) = self.places.get(&job)?;
-        let own = self.urgency((*lane)?, key.0, now);
+        let Place::Waiting { priority, key, .. } = self.places.get(&job)? else { return None };
+        let own = self.urgency(*priority, key.0, now);
         let mut before = 0;
-        for (priority, entries) in &self.lanes {
+        for (priority, level) in &self.levels {
             let ahead = |other: &Key| {
                 let level = self.urgency(*priority, other.0, now);
                 level > own || (level == own && other < key)
             };
-            before += count_ahead(entries, ahead)?;
+            before += count_ahead(&level.order, ahead)?;
         }
         Some(before as u64 + 1)
     }
 
-    /// A waiting job climbs one lane each time it has waited as long as the ageing time.
+    /// A waiting job climbs one priority each time it has waited as long as the ageing time.
     fn urgency(&self, priority: Priority, since: Timestamp, now: Timestamp) -> i64 {
         let climbed = now.millis_since(since) / self.ageing_ms;
         (i64::from(priority.level()) + climbed).min(i64::from(Priority::High.level()))
+    }
+
+    /// The next job of `priority`, those among it that have climbed up there.
+    fn choose(&self, priority: Priority, offer: &Offer, now: Timestamp) -> Option<Choice> {
+        let native = self.in_turn(priority, offer, now);
+        let climbed = self.levels.range(..priority).filter_map(|(from, level)| {
+            let (owner, key) = oldest(level, offer)?;
+            let level = i64::from(priority.level());
+            (self.urgency(*from, key.0, now) >= level).then(|| Choice {
+                key,
+                priority: *from,
+                owner: owner.clone(),
+                in_turn: false,
+                bypassed: None,
+            })
+        });
+        native.into_iter().chain(climbed).min_by_key(|choice| choice.key)
+    }
+
+    /// The job of the owner that had least.
+    fn in_turn(&self, priority: Priority, offer: &Offer, now: Timestamp) -> Option<Choice> {
+        let level = self.levels.get(&priority)?;
+        let head = |owner: &Owner, shelf: &BTreeMap<Lane, BTreeMap<Key, Entry>>| {
+            let head = heads(shelf, offer).min_by_key(|(_, key)| *key)?;
+            Some((level.shares.of(owner), head))
+        };
+        let mut waiting = level.owners.iter().filter_map(|(owner, shelf)| Some((head(owner, shelf)?, owner, shelf)));
+        let least = |had: u64, key: Key| (had, key);
+        let first = waiting.next()?;
+        let ((_, (lane, key)), owner, shelf) = waiting.fold(first, |best, other| {
+            let rank = |one: &((u64, (Lane, Key)), &Owner, &BTreeMap<_, _>)| least(one.0.0, one.0.1.1);
+            if rank(&other) < rank(&best) { other } else { best }
+        });
+        let bypasses = self.bypasses.get(&key.1).copied().unwrap_or_default();
+        let patient = bypasses < MOST_BYPASSES && now.millis_since(key.0) < self.ageing_ms;
+        let warm = |lane: Lane| lane.is_some_and(|needs| offer.warm.contains(&needs));
+        let better = heads(shelf, offer).filter(|(lane, _)| warm(*lane)).map(|(_, key)| key).min();
+        let (key, bypassed) = match better.filter(|_| patient && !warm(lane)) {
+            Some(better) => (better, Some(key.1)),
+            None => (key, None),
+        };
+        Some(Choice { key, priority, owner: owner.clone(), in_turn: true, bypassed })
     }
 
     fn admit(&mut self, now: Timestamp) {
@@ -106,50 +202,68 @@ impl Lanes {
     }
 }
 
-/// How many of `entries` are `ahead`, which holds for those of a lane's beginning and for none behind them. Asked for
-/// what came lately, as the usual question is, it looks at a few from the end; `None` where counting would take long.
-fn count_ahead(entries: &BTreeMap<Key, Entry>, ahead: impl Fn(&Key) -> bool) -> Option<usize> {
-    let lately = entries.keys().rev().take(LATELY).position(&ahead);
+/// The oldest job of each lane that `offer` has use for.
+fn heads<'a>(
+    shelf: &'a BTreeMap<Lane, BTreeMap<Key, Entry>>,
+    offer: &'a Offer,
+) -> impl Iterator<Item = (Lane, Key)> + 'a {
+    let can = |lane: &Lane| lane.is_none_or(|needs| !offer.cannot.contains(&needs));
+    shelf.iter().filter(move |(lane, _)| can(lane)).filter_map(|(lane, entries)| Some((*lane, *entries.keys().next()?)))
+}
+
+fn oldest<'a>(level: &'a Level, offer: &'a Offer) -> Option<(&'a Owner, Key)> {
+    let heads = level.owners.iter().flat_map(|(owner, shelf)| heads(shelf, offer).map(move |(_, key)| (owner, key)));
+    heads.max_by_key(|(_, key)| Reverse(*key))
+}
+
+/// How many of `keys` are `ahead`, which holds for those at the beginning and for none behind them. Asked for what came
+/// lately, as the usual question is, it looks at a few from the end; `None` where counting would take long.
+fn count_ahead(keys: &BTreeSet<Key>, ahead: impl Fn(&Key) -> bool) -> Option<usize> {
+    let lately = keys.iter().rev().take(LATELY).position(&ahead);
     if let Some(behind) = lately {
-        return Some(entries.len() - behind);
+        return Some(keys.len() - behind);
     }
-    let counted = entries.keys().take_while(|key| ahead(key)).take(FARTHEST_POSITION + 1).count();
+    let counted = keys.iter().take_while(|key| ahead(key)).take(FARTHEST_POSITION + 1).count();
     (counted <= FARTHEST_POSITION).then_some(counted)
 }
 
 #[cfg(test)]
 mod tests {
-    use gateway_core::Owner;
     use proptest::prelude::*;
 
     use super::*;
 
     fn entry(number: u8, priority: Priority, since: i64) -> Entry {
         let since = Timestamp::from_millis(since);
-        Entry { job: JobId::new(since, [number; 10]), priority, owner: Owner::local(), since, not_before: None }
+        Entry {
+            job: JobId::new(since, [number; 10]),
+            priority,
+            owner: Owner::local(),
+            since,
+            not_before: None,
+            needs: None,
+            home: None,
+        }
     }
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis)
     }
 
+    fn any() -> Offer {
+        Offer { max: 1, ..Offer::default() }
+    }
+
     #[test]
-    fn higher_lanes_go_first_and_each_lane_is_first_in_first_out() {
+    fn positions_count_what_is_ahead() {
         let mut lanes = Lanes::new(1_000);
         let low = entry(1, Priority::Low, 100);
         let normal = entry(2, Priority::Normal, 200);
-        let later = entry(3, Priority::Normal, 210);
-        let high = entry(4, Priority::High, 300);
-        for waiting in [&low, &later, &high, &normal] {
+        for waiting in [&low, &entry(3, Priority::Normal, 210), &entry(4, Priority::High, 300), &normal] {
             lanes.insert(waiting.clone(), at(300));
         }
         assert_eq!(lanes.position(low.job, at(301)), Some(4));
         assert_eq!(lanes.position(normal.job, at(301)), Some(2));
-        for expected in [high, normal, later, low] {
-            assert_eq!(lanes.pop(at(301)), Some(expected));
-        }
-        assert_eq!(lanes.pop(at(301)), None);
-        assert_eq!(lanes.depth(), Depth::default());
     }
 
     #[test]
@@ -161,7 +275,7 @@ mod tests {
         lanes.insert(high.clone(), at(1_500));
         assert_eq!(lanes.position(high.job, at(1_999)), Some(1));
         assert_eq!(lanes.position(high.job, at(2_000)), Some(2));
-        assert_eq!(lanes.pop(at(2_000)), Some(low));
+        assert_eq!(lanes.pop(&any(), at(2_000)), Some(low));
     }
 
     #[test]
@@ -174,7 +288,7 @@ mod tests {
         assert_eq!((lanes.depth().total, lanes.depth().delayed), (2, 1));
         assert_eq!(lanes.position(delayed.job, at(400)), None);
         assert_eq!(lanes.next_due(), Some(at(500)));
-        assert_eq!(lanes.pop(at(500)).map(|e| e.job), Some(delayed.job));
+        assert_eq!(lanes.pop(&any(), at(500)).map(|e| e.job), Some(delayed.job));
     }
 
     #[test]
@@ -188,6 +302,24 @@ mod tests {
         assert_eq!(lanes.depth(), Depth::default());
     }
 
+    #[test]
+    fn a_cold_job_is_bypassed_no_longer_than_the_ageing_time() {
+        let mut lanes = Lanes::new(1_000);
+        let id = |number: u128| uuid_needs(number);
+        let cold = Entry { needs: Some(id(1)), ..entry(1, Priority::Normal, 0) };
+        let warm = Entry { needs: Some(id(2)), ..entry(2, Priority::Normal, 900) };
+        let offer = Offer { warm: [id(2)].into(), ..any() };
+        lanes.insert(cold.clone(), at(0));
+        lanes.insert(warm.clone(), at(900));
+        assert_eq!(lanes.pop(&offer, at(999)), Some(warm.clone()));
+        lanes.insert(warm, at(999));
+        assert_eq!(lanes.pop(&offer, at(1_000)), Some(cold));
+    }
+
+    fn uuid_needs(number: u128) -> NeedsId {
+        format!("{number:032x}").parse().unwrap()
+    }
+
     proptest! {
         #[test]
         fn everything_that_goes_in_comes_out_once_and_nothing_waits_behind_what_came_later_for_ever(
@@ -198,7 +330,7 @@ mod tests {
                 lanes.insert(entry(number, Priority::of_level(i32::from(*level)), *since), at(5_000));
             }
             let mut popped = Vec::new();
-            while let Some(entry) = lanes.pop(at(5_000)) {
+            while let Some(entry) = lanes.pop(&any(), at(5_000)) {
                 popped.push(entry);
             }
             prop_assert_eq!(popped.len(), jobs.len());

@@ -3,6 +3,7 @@
 
 mod events;
 mod lanes;
+mod shares;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,7 @@ use gateway_core::workflow::NodeCatalog;
 use gateway_core::{JobId, Timestamp};
 use tokio::sync::{Notify, broadcast};
 
-use crate::{Broker, BrokerError, Control, Depth, Entry, EventReceiver, WorkerReport};
+use crate::{Broker, BrokerError, Control, Depth, Entry, EventReceiver, Offer, Receipt, Taken, WorkerReport};
 use events::Events;
 use lanes::Lanes;
 
@@ -34,6 +35,7 @@ pub struct MemoryBroker {
     events: Mutex<Events>,
     workers: Mutex<BTreeMap<String, WorkerReport>>,
     catalogs: Mutex<BTreeMap<String, Arc<NodeCatalog>>>,
+    marker: Mutex<Option<String>>,
 }
 
 impl MemoryBroker {
@@ -48,13 +50,15 @@ impl MemoryBroker {
             events: Mutex::default(),
             workers: Mutex::default(),
             catalogs: Mutex::default(),
+            marker: Mutex::default(),
         }
     }
 
-    fn take(&self, max: usize) -> (Vec<Entry>, Option<Timestamp>) {
+    fn take(&self, offer: &Offer) -> (Vec<Taken>, Option<Timestamp>) {
         let now = now();
         let mut lanes = lock(&self.lanes);
-        let taken = std::iter::from_fn(|| lanes.pop(now)).take(max).collect();
+        let taken = std::iter::from_fn(|| lanes.pop(offer, now)).take(offer.max.max(1));
+        let taken = taken.map(|entry| Taken { entry, receipt: None }).collect();
         (taken, lanes.next_due())
     }
 }
@@ -74,23 +78,30 @@ impl Broker for MemoryBroker {
         "memory"
     }
 
-    async fn enqueue(&self, entries: Vec<Entry>) -> Result<(), BrokerError> {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    async fn enqueue(&self, entries: Vec<Entry>) -> Result<Vec<Option<u64>>, BrokerError> {
         let now = now();
         let mut lanes = lock(&self.lanes);
+        let mut positions = Vec::with_capacity(entries.len());
         for entry in entries {
+            let job = entry.job;
             lanes.insert(entry, now);
+            positions.push(lanes.position(job, now));
         }
         drop(lanes);
         self.arrived.notify_waiters();
-        Ok(())
+        Ok(positions)
     }
 
-    async fn next(&self, max: usize) -> Result<Vec<Entry>, BrokerError> {
+    async fn next(&self, offer: &Offer) -> Result<Vec<Taken>, BrokerError> {
         loop {
             let mut arrived = std::pin::pin!(self.arrived.notified());
             // Registered before looking, so that what arrives between the look and the wait wakes it.
             arrived.as_mut().enable();
-            let (taken, due) = self.take(max.max(1));
+            let (taken, due) = self.take(offer);
             if !taken.is_empty() {
                 return Ok(taken);
             }
@@ -103,6 +114,8 @@ impl Broker for MemoryBroker {
             }
         }
     }
+
+    fn done(&self, _receipt: Receipt, _job: JobId) {}
 
     async fn forget(&self, job: JobId) -> Result<(), BrokerError> {
         lock(&self.lanes).remove(job);
@@ -169,7 +182,41 @@ impl Broker for MemoryBroker {
     async fn node_catalogs(&self) -> Vec<Arc<NodeCatalog>> {
         lock(&self.catalogs).values().cloned().collect()
     }
+
+    async fn unknown(&self, _jobs: &[JobId]) -> Result<Vec<JobId>, BrokerError> {
+        Ok(Vec::new())
+    }
+
+    async fn reclaim(&self) -> Result<usize, BrokerError> {
+        Ok(0)
+    }
+
+    async fn turn(&self, _chore: &str, _period: Duration) -> Result<bool, BrokerError> {
+        Ok(true)
+    }
+
+    async fn marker(&self) -> Result<Option<String>, BrokerError> {
+        Ok(lock(&self.marker).clone())
+    }
+
+    async fn back(&self) {
+        std::future::pending().await
+    }
+
+    async fn set_marker(&self, marker: &str) -> Result<(), BrokerError> {
+        *lock(&self.marker) = Some(marker.to_owned());
+        Ok(())
+    }
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    async fn open() -> Option<Arc<dyn Broker>> {
+        tokio::task::yield_now().await;
+        Some(Arc::new(MemoryBroker::new(crate::suite::AGEING)))
+    }
+
+    crate::suite::keeps_the_contract!(open);
+}

@@ -1,19 +1,21 @@
 //! What a ComfyUI knows of its node classes: `/object_info` in the shapes of all its versions, read once.
 //! Answers questions about classes and inputs; checking a graph against it is `catalog_check`'s.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
+use sha2::{Digest as _, Sha256};
 
 use super::files::FileKind;
 
 /// The node classes of a ComfyUI server.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct NodeCatalog {
-    classes: HashMap<String, NodeClass>,
+    classes: BTreeMap<String, NodeClass>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct NodeClass {
     pub(super) inputs: Vec<InputSpec>,
     /// The type of each output; a list of choices is `COMBO`.
@@ -22,7 +24,7 @@ pub(super) struct NodeClass {
     core: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct InputSpec {
     pub(super) name: String,
     pub(super) required: bool,
@@ -32,7 +34,7 @@ pub(super) struct InputSpec {
     pub(super) upload: Option<FileKind>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum InputKind {
     Int(Range),
     Float(Range),
@@ -43,13 +45,13 @@ pub(super) enum InputKind {
     Other(String),
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Range {
     pub(super) min: Option<Number>,
     pub(super) max: Option<Number>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Choices {
     /// `None` where the server does not say which there are.
     pub(super) options: Option<Vec<Value>>,
@@ -66,6 +68,12 @@ impl NodeCatalog {
             .filter_map(|(name, class)| Some((name.clone(), NodeClass::parse(class.as_object()?))))
             .collect();
         Self { classes }
+    }
+
+    /// The same for catalogs that say the same.
+    pub fn digest(&self) -> String {
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// How many classes there are.

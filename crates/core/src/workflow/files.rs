@@ -1,10 +1,11 @@
 //! Inputs that are files: how a schema marks them and what a caller may give for one.
 //! Checks the shape only; fetching, decoding and uploading happen elsewhere.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// What a file input takes, from the schema's `format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FileKind {
     /// A picture.
     Image,

@@ -36,7 +36,7 @@ pub use catalog::NodeCatalog;
 pub use compiled::{Workflow, WorkflowSource};
 pub use files::FileKind;
 pub use graph::looks_like_ui_export;
-pub use needs::{Missing, ModelFile, Needs};
+pub use needs::{Missing, ModelFile, Needs, NeedsId};
 pub use sizes::{SizeLimits, check_sizes};
 
 #[cfg(test)]

@@ -3,8 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::catalog::NodeCatalog;
 use super::value::{class_of, inputs_of};
@@ -24,6 +27,28 @@ pub struct ModelFile {
     pub input: String,
     /// The file as the input names it.
     pub file: String,
+}
+
+/// The namespace of ids of needs.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_3c0e_5a54_4d1b_9c0a_7be2_41f0_93d7);
+
+/// Stands for what a graph needs: the same for equal needs, whichever process made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NeedsId(Uuid);
+
+impl fmt::Display for NeedsId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_simple().fmt(f)
+    }
+}
+
+impl FromStr for NeedsId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse().map(Self)
+    }
 }
 
 /// What a graph needs. The same for all jobs that differ in texts, seeds and sizes only.
@@ -65,6 +90,23 @@ impl Needs {
             }
         }
         needs
+    }
+
+    /// What stands for these needs.
+    pub fn id(&self) -> NeedsId {
+        let mut text = String::new();
+        for class in &self.classes {
+            text.extend([class, "\n"]);
+        }
+        for model in &self.models {
+            text.extend(["\n", &model.class, "\n", &model.input, "\n", &model.file]);
+        }
+        NeedsId(Uuid::new_v5(&NAMESPACE, text.as_bytes()))
+    }
+
+    /// The model files.
+    pub fn files(&self) -> BTreeSet<&str> {
+        self.models.iter().map(|model| model.file.as_str()).collect()
     }
 
     /// What the server with this `catalog` lacks. An input without a fixed list of choices takes any file.
@@ -115,6 +157,15 @@ mod tests {
         assert_eq!(words, ["model b.safetensors (CheckpointLoaderSimple.ckpt_name)"]);
         let missing = needs(&json!({"1": {"class_type": "Sorcery", "inputs": {}}})).missing_in(&catalog);
         assert_eq!(missing, [Missing::Class(String::from("Sorcery"))]);
+    }
+
+    #[test]
+    fn equal_needs_have_one_id_and_others_have_another() {
+        let id = |checkpoint, prompt| needs(&graph(checkpoint, prompt)).id();
+        assert_eq!(id("a.safetensors", "x"), id("a.safetensors", "y"));
+        assert_ne!(id("a.safetensors", "x"), id("b.safetensors", "x"));
+        assert_eq!(id("a.safetensors", "x").to_string().parse(), Ok(id("a.safetensors", "x")));
+        assert_eq!(needs(&graph("a.safetensors", "x")).files(), BTreeSet::from(["a.safetensors"]));
     }
 
     #[test]

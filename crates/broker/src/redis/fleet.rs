@@ -1,0 +1,132 @@
+//! Which workers live and what their ComfyUI servers can do, with what was read lately kept.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use deadpool_redis::redis;
+use gateway_core::workflow::NodeCatalog;
+use tokio::time::Instant;
+
+use super::keys;
+use super::link::Link;
+use super::scripts::Scripts;
+use crate::{BackendState, BrokerError, WorkerReport};
+
+/// A worker that was silent for so long is gone; they report once a second.
+const SILENT_MS: u64 = 10_000;
+/// How long what was read counts.
+const FRESH: Duration = Duration::from_millis(500);
+/// How long it counts while Redis is away.
+const STALE: Duration = Duration::from_secs(10);
+/// How long a catalog is kept that nobody leaves again; they do each minute.
+const CATALOG_SECONDS: i64 = 600;
+
+#[derive(Default)]
+pub(super) struct Fleet {
+    workers: tokio::sync::Mutex<Option<(Instant, Vec<WorkerReport>)>>,
+    catalogs: Mutex<BTreeMap<String, Arc<NodeCatalog>>>,
+}
+
+impl Fleet {
+    /// Tells that a worker lives.
+    pub(super) async fn announce(link: &Link, scripts: &Scripts, report: &WorkerReport) -> Result<(), BrokerError> {
+        let text = serde_json::to_string(report).map_err(|error| BrokerError { reason: error.to_string() })?;
+        link.run::<i64>(&scripts.announce, |script| {
+            script.arg(&report.id).arg(text).arg(SILENT_MS);
+            for backend in report.backends.iter().filter(|backend| backend.state == BackendState::Ready) {
+                script.arg(keys::escape(&backend.name));
+            }
+        })
+        .await
+        .map(drop)
+    }
+
+    pub(super) async fn withdraw(link: &Link, worker: &str) -> Result<(), BrokerError> {
+        let mut commands = redis::pipe();
+        commands.cmd("ZREM").arg(link.key("workers")).arg(worker).ignore();
+        commands.cmd("HDEL").arg(link.key("reports")).arg(worker).ignore();
+        link.send(&commands).await
+    }
+
+    /// The workers that live, as of a moment ago.
+    pub(super) async fn workers(&self, link: &Link, scripts: &Scripts) -> Vec<WorkerReport> {
+        let mut kept = self.workers.lock().await;
+        if let Some((at, workers)) = kept.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            tracing::trace!(age = ?at.elapsed(), "workers as read before");
+            return workers.clone();
+        }
+        let read = link.run::<Vec<String>>(&scripts.workers, |script| {
+            script.arg(SILENT_MS);
+        });
+        match read.await {
+            Ok(reports) => {
+                let mut workers: Vec<WorkerReport> =
+                    reports.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+                workers.sort_by(|a, b| a.id.cmp(&b.id));
+                *kept = Some((Instant::now(), workers.clone()));
+                workers
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the workers are not known");
+                kept.as_ref().filter(|(at, _)| at.elapsed() < STALE).map(|(_, kept)| kept.clone()).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Leaves a catalog under its digest.
+    pub(super) async fn put_catalog(&self, link: &Link, catalog: Arc<NodeCatalog>) -> Result<(), BrokerError> {
+        let digest = catalog.digest();
+        let key = link.key(&format!("catalog:{digest}"));
+        let mut renew = redis::pipe();
+        renew.cmd("EXPIRE").arg(&key).arg(CATALOG_SECONDS);
+        let (there,): (i64,) = link.send(&renew).await?;
+        if there == 0 {
+            let text = serde_json::to_string(&*catalog).map_err(|error| BrokerError { reason: error.to_string() })?;
+            let mut write = redis::pipe();
+            write.cmd("SET").arg(&key).arg(text).arg("EX").arg(CATALOG_SECONDS).ignore();
+            link.send::<()>(&write).await?;
+        }
+        self.keep(digest, catalog);
+        Ok(())
+    }
+
+    /// The catalogs of the servers of `workers`, one a server that has left its own.
+    pub(super) async fn catalogs(&self, link: &Link, workers: &[WorkerReport]) -> Vec<Arc<NodeCatalog>> {
+        let mut found = Vec::new();
+        let servers = workers.iter().flat_map(|worker| &worker.backends);
+        for digest in servers.filter_map(|backend| backend.node_catalog.as_deref()) {
+            if let Some(catalog) = self.kept(digest) {
+                found.push(catalog);
+                continue;
+            }
+            let mut read = redis::pipe();
+            read.cmd("GET").arg(link.key(&format!("catalog:{digest}")));
+            match link.send::<(Option<String>,)>(&read).await {
+                Ok((Some(text),)) => {
+                    if let Ok(catalog) = serde_json::from_str::<NodeCatalog>(&text) {
+                        let catalog = Arc::new(catalog);
+                        self.keep(digest.to_owned(), Arc::clone(&catalog));
+                        found.push(catalog);
+                    }
+                }
+                Ok((None,)) => {}
+                Err(error) => tracing::debug!(%error, "the node classes of a server are not known"),
+            }
+        }
+        found
+    }
+
+    fn kept(&self, digest: &str) -> Option<Arc<NodeCatalog>> {
+        self.catalogs.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
+    }
+
+    fn keep(&self, digest: String, catalog: Arc<NodeCatalog>) {
+        let mut kept = self.catalogs.lock().unwrap_or_else(PoisonError::into_inner);
+        // Models come and go: old ones must not pile up.
+        if kept.len() >= 64 {
+            kept.pop_first();
+        }
+        kept.insert(digest, catalog);
+    }
+}

@@ -1,0 +1,107 @@
+//! What other processes say: one connection that only listens, opened again whenever it breaks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_redis::redis::{Msg, RedisError};
+use futures_util::StreamExt as _;
+use gateway_core::JobId;
+use gateway_core::event::JobEvent;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, broadcast};
+
+use super::link::Link;
+use super::watchers::Watchers;
+use crate::Control;
+
+/// How long a connection may take, and an answer to a ping.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two pings: a connection that is dead and does not say so is found by them.
+const PING: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// Wishes to cancel that a busy worker may be behind; it also learns of them when it renews its leases.
+const CANCEL_BACKLOG: usize = 1_024;
+const CONTROL_BACKLOG: usize = 64;
+
+/// An event on its way.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Told {
+    pub(super) job: JobId,
+    pub(super) event: JobEvent,
+}
+
+/// Where what is heard goes.
+pub(super) struct Ears {
+    /// Work may have arrived.
+    pub(super) bell: Notify,
+    pub(super) cancels: broadcast::Sender<JobId>,
+    pub(super) controls: broadcast::Sender<Control>,
+    pub(super) watchers: Watchers,
+}
+
+impl Ears {
+    pub(super) fn new() -> Self {
+        Self {
+            bell: Notify::new(),
+            cancels: broadcast::channel(CANCEL_BACKLOG).0,
+            controls: broadcast::channel(CONTROL_BACKLOG).0,
+            watchers: Watchers::default(),
+        }
+    }
+}
+
+/// Listens for ever.
+pub(super) async fn run(link: Link, ears: Arc<Ears>) {
+    loop {
+        if let Err(error) = listen(&link, &ears).await {
+            tracing::debug!(%error, "nothing is heard from Redis");
+        }
+        // What was said meanwhile was missed.
+        ears.watchers.drop_all();
+        ears.bell.notify_waiters();
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+async fn listen(link: &Link, ears: &Ears) -> Result<(), RedisError> {
+    let late = |_elapsed| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+    let mut connection = tokio::time::timeout(PATIENCE, link.client().get_async_pubsub()).await.map_err(late)??;
+    let names = ["bell", "cancels", "controls", "events"];
+    let channels: Vec<String> = names.iter().map(|name| link.key(name)).collect();
+    tokio::time::timeout(PATIENCE, connection.subscribe(&channels)).await.map_err(late)??;
+    ears.watchers.drop_all();
+    ears.bell.notify_waiters();
+    let (mut sink, mut stream) = connection.split();
+    let mut ping = tokio::time::interval(PING);
+    loop {
+        tokio::select! {
+            message = stream.next() => match message {
+                Some(message) => hear(link, ears, &message),
+                None => return Ok(()),
+            },
+            _ = ping.tick() => {
+                // Messages wait in the stream meanwhile.
+                tokio::time::timeout(PATIENCE, sink.ping::<deadpool_redis::redis::Value>()).await.map_err(late)??;
+            }
+        }
+    }
+}
+
+fn hear(link: &Link, ears: &Ears, message: &Msg) {
+    let payload = message.get_payload_bytes();
+    let name = message.get_channel_name().strip_prefix(link.root()).unwrap_or_default();
+    let heard = match name {
+        "bell" => {
+            ears.bell.notify_waiters();
+            Ok(())
+        }
+        // Nobody may be listening in this process.
+        "cancels" => serde_json::from_slice(payload).map(|job| drop(ears.cancels.send(job))),
+        "controls" => serde_json::from_slice(payload).map(|control| drop(ears.controls.send(control))),
+        _ => serde_json::from_slice(payload).map(|Told { job, event }| ears.watchers.tell(job, event)),
+    };
+    if let Err(error) = heard {
+        tracing::debug!(%error, name, "a message of another version is passed over");
+    }
+}

@@ -1,0 +1,38 @@
+//! The scripts, each with what all of them share in front.
+
+use deadpool_redis::redis::Script;
+
+/// All of them.
+pub(super) struct Scripts {
+    pub(super) enqueue: Script,
+    pub(super) claim: Script,
+    pub(super) done: Script,
+    pub(super) set_aside: Script,
+    pub(super) forget: Script,
+    pub(super) position: Script,
+    pub(super) reclaim: Script,
+    pub(super) announce: Script,
+    pub(super) workers: Script,
+}
+
+macro_rules! script {
+    ($name:literal) => {
+        Script::new(concat!(include_str!("scripts/common.lua"), include_str!(concat!("scripts/", $name, ".lua"))))
+    };
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        Self {
+            enqueue: script!("enqueue"),
+            claim: script!("claim"),
+            done: script!("done"),
+            set_aside: script!("set_aside"),
+            forget: script!("forget"),
+            position: script!("position"),
+            reclaim: script!("reclaim"),
+            announce: script!("announce"),
+            workers: script!("workers"),
+        }
+    }
+}

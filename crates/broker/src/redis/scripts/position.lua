@@ -1,0 +1,2 @@
+-- ARGV: a job.
+return position(ARGV[1])
