@@ -22,8 +22,10 @@ const READER_WAIT: Duration = Duration::from_secs(2);
 pub enum Access {
     /// Nobody: this process runs the jobs in it, and those of a process before it are left behind.
     Exclusive,
-    /// Other processes that share a queue with this one, or a command beside a gateway that runs.
+    /// Other processes that share a queue with this one.
     Shared,
+    /// Anybody: a command that runs no jobs.
+    Beside,
 }
 
 /// The database: one writer, a pool of readers. Cheap to clone.

@@ -23,8 +23,8 @@ pub(crate) enum ProcessLock {
     File(#[expect(dead_code, reason = "it is held, not read")] File),
     /// The lock of a session.
     Session(#[expect(dead_code, reason = "it is held, not read")] Mutex<PgConnection>),
-    /// None: others may be there.
-    Shared,
+    /// None: anybody may be there.
+    Beside,
 }
 
 impl ProcessLock {
@@ -32,8 +32,9 @@ impl ProcessLock {
     pub(crate) fn acquire(target: &Target, access: Access) -> Result<Self, DbError> {
         match (target.file(), access) {
             (Some(path), access) => of_file(path, access),
-            (None, Access::Exclusive) => of_session(target),
-            (None, Access::Shared) => Ok(Self::Shared),
+            (None, Access::Exclusive) => of_session(target, "pg_try_advisory_lock"),
+            (None, Access::Shared) => of_session(target, "pg_try_advisory_lock_shared"),
+            (None, Access::Beside) => Ok(Self::Beside),
         }
     }
 }
@@ -63,7 +64,7 @@ fn of_file(path: &Path, access: Access) -> Result<ProcessLock, DbError> {
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock_path).map_err(open)?;
     let locked = match access {
         Access::Exclusive => file.try_lock(),
-        Access::Shared => file.try_lock_shared(),
+        Access::Shared | Access::Beside => file.try_lock_shared(),
     };
     match locked {
         Ok(()) => {
@@ -83,11 +84,10 @@ fn of_file(path: &Path, access: Access) -> Result<ProcessLock, DbError> {
     }
 }
 
-fn of_session(target: &Target) -> Result<ProcessLock, DbError> {
-    let Conn::Postgres(mut connection) = target.connect(Purpose::Write)? else { return Ok(ProcessLock::Shared) };
-    let taken: bool =
-        diesel::select(diesel::dsl::sql::<Bool>(&format!("pg_try_advisory_lock({ALONE}, hashtext(current_schema()))")))
-            .get_result(&mut connection)?;
+fn of_session(target: &Target, function: &str) -> Result<ProcessLock, DbError> {
+    let Conn::Postgres(mut connection) = target.connect(Purpose::Write)? else { return Ok(ProcessLock::Beside) };
+    let lock = format!("{function}({ALONE}, hashtext(current_schema()))");
+    let taken: bool = diesel::select(diesel::dsl::sql::<Bool>(&lock)).get_result(&mut connection)?;
     if taken {
         Ok(ProcessLock::Session(Mutex::new(connection)))
     } else {

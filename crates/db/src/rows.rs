@@ -43,6 +43,7 @@ pub(crate) struct JobRow {
     pub(crate) finished_at: Option<i64>,
     pub(crate) store_ms: Option<i64>,
     pub(crate) error: Option<String>,
+    pub(crate) needs: Option<String>,
 }
 
 impl JobRow {
@@ -78,6 +79,7 @@ impl JobRow {
             finished_at: None,
             store_ms: None,
             error: None,
+            needs: job.needs.map(|needs| needs.to_string()),
         }
     }
 
@@ -95,6 +97,10 @@ impl JobRow {
             params: parse_object(&self.params).ok_or_else(|| bad("params"))?,
             resolved: parse_object(&self.resolved).ok_or_else(|| bad("resolved"))?,
             metadata: parse_object(&self.metadata).ok_or_else(|| bad("metadata"))?,
+            needs: match &self.needs {
+                Some(text) => Some(text.parse().map_err(|_error| bad("needs"))?),
+                None => None,
+            },
             retry_of: match &self.retry_of {
                 Some(text) => Some(text.parse().map_err(|_error| bad("retry_of"))?),
                 None => None,

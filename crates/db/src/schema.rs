@@ -60,6 +60,7 @@ diesel::table! {
         finished_at -> Nullable<BigInt>,
         store_ms -> Nullable<BigInt>,
         error -> Nullable<Text>,
+        needs -> Nullable<Text>,
     }
 }
 

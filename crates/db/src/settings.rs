@@ -8,6 +8,7 @@ use crate::schema::settings;
 use crate::{Database, DbError};
 
 const PAUSED: &str = "queue_paused";
+const QUEUE_MARKER: &str = "queue_marker";
 
 impl Database {
     /// The secret that page cursors are made with; drawn once for this database from `random`.
@@ -48,6 +49,33 @@ impl Database {
                 let insert = diesel::insert_into(settings::table).values(row).on_conflict_do_nothing();
                 on_engine!(connection, inner => insert.execute(inner))?;
             }
+            Ok(())
+        })
+        .await
+    }
+
+    /// The marker of the queue that was last told of all waiting jobs.
+    ///
+    /// # Errors
+    /// [`DbError`] where it could not be read.
+    pub async fn queue_marker(&self) -> Result<Option<String>, DbError> {
+        self.read_row(|connection| {
+            Ok(settings::table.find(QUEUE_MARKER).select(settings::value).first(connection).optional()?)
+        })
+        .await
+    }
+
+    /// Notes that the queue with this marker was told of all waiting jobs.
+    ///
+    /// # Errors
+    /// [`DbError`] where it could not be written.
+    pub async fn set_queue_marker(&self, marker: &str) -> Result<(), DbError> {
+        let marker = marker.to_owned();
+        self.write(move |connection| {
+            diesel::delete(settings::table.find(QUEUE_MARKER)).execute(connection)?;
+            let row = (settings::name.eq(QUEUE_MARKER), settings::value.eq(marker));
+            let insert = diesel::insert_into(settings::table).values(row).on_conflict_do_nothing();
+            on_engine!(connection, inner => insert.execute(inner))?;
             Ok(())
         })
         .await

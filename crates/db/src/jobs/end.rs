@@ -172,6 +172,8 @@ fn cancel(connection: &mut Conn, job: &JobRow, id: JobId, now: Timestamp) -> Res
                     owner: Owner::new(&*job.owner),
                     since: Timestamp::from_millis(job.created_at),
                     not_before: None,
+                    needs: job.needs.as_deref().and_then(|id| id.parse().ok()),
+                    home: job.backend.clone().filter(|_| job.prompt_id.is_some()),
                 }),
                 _ => CancelOutcome::Requested,
             };

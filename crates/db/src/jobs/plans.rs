@@ -9,7 +9,7 @@ use gateway_core::{JobId, JobStatus, Owner, Scope, Timestamp};
 use crate::engine::{Conn, MultiBackend};
 use crate::jobs::Filter;
 use crate::jobs::list::page;
-use crate::jobs::sweep::{expired, undispatched, waiting};
+use crate::jobs::sweep::{expired, undispatched, urgent, waiting};
 use crate::testing::{Place, on_both_engines};
 
 const JOBS: i64 = 1_000_000;
@@ -105,6 +105,7 @@ async fn at_a_million_jobs_lists_and_sweeps_use_their_indexes(place: Place) {
                 ("the dead", plan(connection, page(Scope::All, with(|filter| filter.dead = true), cursor, 50))),
                 ("the queue's", plan(connection, waiting(String::new(), 500))),
                 ("those to dispatch", plan(connection, undispatched(1_000, 500))),
+                ("the most urgent", plan(connection, urgent(1_000, vec![String::from("x")], 64))),
                 ("those to recover", plan(connection, expired(1_000, 500))),
             ])
         })

@@ -1,9 +1,12 @@
 //! What the sweeps read and mend. Each write repeats the condition that the row was found by, so sweeps of
 //! several processes may run at once.
 
+use std::collections::HashSet;
+
 use diesel::prelude::*;
 use gateway_core::event::{LogLevel, LogLine};
 use gateway_core::retry::recovery_ms;
+use gateway_core::workflow::NeedsId;
 use gateway_core::{ErrorCode, JobError, JobId, JobStatus, Owner, Priority, Timestamp};
 
 use crate::engine::Conn;
@@ -25,21 +28,34 @@ pub struct QueuedJob {
     pub since: Timestamp,
     /// Not to be run earlier.
     pub not_before: Option<Timestamp>,
+    /// What its graph needs of a server, where that is known.
+    pub needs: Option<NeedsId>,
+    /// The server that may still have a prompt of it.
+    pub home: Option<String>,
 }
 
-type QueuedRow = (String, i32, String, i64, Option<i64>);
+type QueuedRow = (String, i32, String, i64, Option<i64>, Option<String>, Option<String>, Option<String>);
 
-/// Waiting jobs after an id.
-#[diesel::dsl::auto_type(no_type_alias)]
-pub(super) fn waiting(after: String, limit: i64) -> _ {
-    let queued: &'static str = JobStatus::Queued.as_str();
-    jobs::table.filter(jobs::status.eq(queued)).filter(jobs::id.gt(after)).order(jobs::id).limit(limit).select((
+/// What the queue needs to know, of rows of `jobs`.
+#[diesel::dsl::auto_type]
+fn hint() -> _ {
+    (
         jobs::id,
         jobs::priority,
         jobs::owner,
         jobs::created_at,
         jobs::not_before,
-    ))
+        jobs::needs,
+        jobs::prompt_id,
+        jobs::backend,
+    )
+}
+
+/// Waiting jobs after an id.
+#[diesel::dsl::auto_type(no_type_alias)]
+pub(super) fn waiting(after: String, limit: i64) -> _ {
+    let queued: &'static str = JobStatus::Queued.as_str();
+    jobs::table.filter(jobs::status.eq(queued)).filter(jobs::id.gt(after)).order(jobs::id).limit(limit).select(hint())
 }
 
 /// Waiting jobs of before a time that the queue was not told of.
@@ -52,7 +68,20 @@ pub(super) fn undispatched(before: i64, limit: i64) -> _ {
         .filter(jobs::created_at.lt(before))
         .order(jobs::created_at)
         .limit(limit)
-        .select((jobs::id, jobs::priority, jobs::owner, jobs::created_at, jobs::not_before))
+        .select(hint())
+}
+
+/// Waiting jobs that are due, the most urgent first, but for those with some needs.
+#[diesel::dsl::auto_type(no_type_alias)]
+pub(super) fn urgent(now: i64, cannot: Vec<String>, limit: i64) -> _ {
+    let queued: &'static str = JobStatus::Queued.as_str();
+    jobs::table
+        .filter(jobs::status.eq(queued))
+        .filter(jobs::not_before.is_null().or(jobs::not_before.le(now)))
+        .filter(jobs::needs.is_null().or(jobs::needs.ne_all(cannot)))
+        .order((jobs::priority.desc(), jobs::id))
+        .limit(limit)
+        .select(hint())
 }
 
 /// Running jobs whose claim ran out before a time.
@@ -64,13 +93,15 @@ pub(super) fn expired(at: i64, limit: i64) -> _ {
 
 impl QueuedJob {
     fn of(row: QueuedRow) -> Option<Self> {
-        let (id, priority, owner, since, not_before) = row;
+        let (id, priority, owner, since, not_before, needs, prompt_id, backend) = row;
         Some(Self {
             id: id.parse().ok()?,
             priority: Priority::of_level(priority),
             owner: Owner::new(owner),
             since: Timestamp::from_millis(since),
             not_before: not_before.map(Timestamp::from_millis),
+            needs: needs.and_then(|id| id.parse().ok()),
+            home: backend.filter(|_| prompt_id.is_some()),
         })
     }
 }
@@ -99,6 +130,34 @@ impl Database {
             Ok(rows.into_iter().filter_map(QueuedJob::of).collect())
         })
         .await
+    }
+
+    /// Waiting jobs that are due, the most urgent first, `limit` at most, but for those whose needs are among `cannot`:
+    /// for a worker whose queue is away.
+    ///
+    /// # Errors
+    /// [`DbError`] where they could not be read.
+    pub async fn urgent_jobs(&self, cannot: &HashSet<NeedsId>, limit: i64) -> Result<Vec<QueuedJob>, DbError> {
+        let (now, cannot) = (self.now().as_millis(), cannot.iter().map(ToString::to_string).collect::<Vec<_>>());
+        self.read(move |connection| {
+            let rows: Vec<QueuedRow> = urgent(now, cannot, limit).load(connection)?;
+            Ok(rows.into_iter().filter_map(QueuedJob::of).collect())
+        })
+        .await
+    }
+
+    /// How many jobs wait.
+    ///
+    /// # Errors
+    /// [`DbError`] where they could not be counted.
+    pub async fn count_queued(&self) -> Result<u64, DbError> {
+        let count: i64 = self
+            .read(|connection| {
+                let waiting = jobs::table.filter(jobs::status.eq(JobStatus::Queued.as_str()));
+                Ok(waiting.count().get_result(connection)?)
+            })
+            .await?;
+        Ok(u64::try_from(count).unwrap_or_default())
     }
 
     /// Returns jobs to the queue whose claim ran out before `expired_at`, at most `limit`. A job whose

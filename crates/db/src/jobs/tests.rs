@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use gateway_core::event::{LogLevel, LogLine};
 use gateway_core::{ErrorCode, JobError, JobId, JobStatus, OutputKind, Owner, Priority, Scope, Timestamp};
+use gateway_core::workflow::NeedsId;
 use serde_json::{Map, json};
 
 use crate::jobs::*;
@@ -27,6 +28,7 @@ fn job(number: u8, owner: &str) -> NewJob {
         not_before: None,
         retry_of: None,
         nodes_total: 3,
+        needs: None,
     }
 }
 
@@ -287,6 +289,58 @@ async fn jobs_that_the_queue_was_not_told_of_are_found_until_it_is(place: Place)
     assert_eq!(database.queued_jobs(Some(first.id), 10).await.unwrap().len(), 1);
 }
 
+async fn a_worker_whose_queue_is_away_finds_what_is_urgent_due_and_within_its_means(place: Place) {
+    let database = place.open();
+    let needs: NeedsId = "00000000000000000000000000000001".parse().unwrap();
+    let normal = NewJob { needs: Some(needs), ..job(1, "a") };
+    let high = NewJob { priority: Priority::High, ..job(2, "a") };
+    let later = NewJob { not_before: Some(database.now().plus_millis(60_000)), ..job(3, "a") };
+    for new in [&normal, &high, &later, &job(4, "a")] {
+        database.accept_job(new).await.unwrap();
+    }
+    let ids = async |cannot: &[NeedsId]| {
+        let found = database.urgent_jobs(&cannot.iter().copied().collect(), 10).await.unwrap();
+        found.into_iter().map(|job| job.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&[]).await, [high.id, normal.id, job(4, "a").id]);
+    assert_eq!(ids(&[needs]).await, [high.id, job(4, "a").id]);
+    assert_eq!(database.count_queued().await.unwrap(), 4);
+    assert_eq!(find(&database, normal.id).await.needs, Some(needs));
+}
+
+async fn a_job_that_may_have_a_prompt_somewhere_says_where(place: Place) {
+    let database = place.open();
+    let new = job(1, "a");
+    let lease = accept_and_claim(&database, &new).await;
+    let release = Release { not_before: None, used_attempt: false, prompt_may_live: true, logs: Vec::new() };
+    assert!(database.release_job(lease, release).await.unwrap());
+    let waiting = database.queued_jobs(None, 10).await.unwrap();
+    assert_eq!(waiting.first().and_then(|job| job.home.as_deref()), Some("http://a"));
+}
+
+async fn the_marker_of_the_queue_is_the_one_that_was_noted_last(place: Place) {
+    let database = place.open();
+    assert_eq!(database.queue_marker().await.unwrap(), None);
+    for marker in ["a", "b"] {
+        database.set_queue_marker(marker).await.unwrap();
+        assert_eq!(database.queue_marker().await.unwrap().as_deref(), Some(marker));
+    }
+}
+
+async fn processes_that_share_a_queue_keep_one_away_that_does_not(place: Place) {
+    let open = |access| Database::open(&place.settings(), access);
+    let (one, two) = (open(Access::Shared).unwrap(), open(Access::Shared).unwrap());
+    assert!(matches!(open(Access::Exclusive), Err(crate::DbError::InUse { .. })));
+    open(Access::Beside).unwrap();
+    drop((one, two));
+    // A server may take a moment to see that the sessions are gone.
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while open(Access::Exclusive).is_err() {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 async fn one_faulty_row_fails_alone_among_those_committed_with_it(place: Place) {
     let database = place.open();
     database.accept_job(&job(0, "a")).await.unwrap();
@@ -400,6 +454,10 @@ on_both_engines!(
     a_deleted_job_takes_its_records_and_leaves_its_files_to_the_trash,
     files_of_lost_claims_go_to_the_trash_when_the_job_is_settled,
     jobs_that_the_queue_was_not_told_of_are_found_until_it_is,
+    a_worker_whose_queue_is_away_finds_what_is_urgent_due_and_within_its_means,
+    a_job_that_may_have_a_prompt_somewhere_says_where,
+    the_marker_of_the_queue_is_the_one_that_was_noted_last,
+    processes_that_share_a_queue_keep_one_away_that_does_not,
     one_faulty_row_fails_alone_among_those_committed_with_it,
     a_second_opening_of_the_same_database_is_refused_with_the_reason,
     what_was_written_is_there_after_a_new_opening,
@@ -436,7 +494,7 @@ async fn a_session_that_the_server_ends_costs_nobody_an_error() {
             })
             .await
             .unwrap();
-        let other = place.open_shared();
+        let other = Database::open(&place.settings(), Access::Beside).unwrap();
         other
             .write(move |connection| {
                 let end = format!("pg_terminate_backend({ended})");

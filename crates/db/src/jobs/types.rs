@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gateway_core::event::LogLine;
+use gateway_core::workflow::NeedsId;
 use gateway_core::{JobError, JobId, JobStatus, OutputKind, Owner, Priority, Timestamp};
 use serde_json::{Map, Value};
 
@@ -39,6 +40,8 @@ pub struct NewJob {
     pub retry_of: Option<JobId>,
     /// Nodes of the workflow.
     pub nodes_total: i32,
+    /// What its graph needs of a server.
+    pub needs: Option<NeedsId>,
 }
 
 /// A job.
@@ -73,6 +76,7 @@ pub struct Job {
     pub finished_at: Option<Timestamp>,
     pub store_ms: Option<i64>,
     pub error: Option<JobError>,
+    pub needs: Option<NeedsId>,
 }
 
 /// An output that is stored whole.

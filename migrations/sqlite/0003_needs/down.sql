@@ -1,0 +1,2 @@
+DROP INDEX jobs_urgent;
+ALTER TABLE jobs DROP COLUMN needs;
