@@ -14,5 +14,6 @@ mod server;
 mod state;
 mod workflows;
 
+pub use health::HealthServer;
 pub use server::{Server, ServerHandle};
 pub use state::{ApiState, Parts};

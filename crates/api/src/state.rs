@@ -19,6 +19,8 @@ use crate::error::ApiError;
 const WORKFLOW_TTL: Duration = Duration::from_secs(1);
 /// How long ids of dispatched jobs are gathered before they are noted together.
 const DISPATCH_GATHER: Duration = Duration::from_millis(100);
+/// How long a count of waiting jobs counts that many processes add to.
+const DEPTH_TTL: Duration = Duration::from_millis(100);
 const DISPATCH_BATCH: usize = 512;
 /// Ended jobs whose answers are kept.
 const ENDED_JOBS: u64 = 10_000;
@@ -72,6 +74,7 @@ pub struct ApiState {
     dispatched: mpsc::UnboundedSender<JobId>,
     /// Turns true when the server stops: streams that would never end by themselves end then.
     pub(crate) stopping: Arc<watch::Sender<bool>>,
+    depth: Arc<tokio::sync::Mutex<Option<(Instant, u64)>>>,
     workflows: Cache<String, Arc<Ready>>,
     ended: Cache<JobId, EndedJob>,
 }
@@ -92,6 +95,7 @@ impl ApiState {
             dispatched,
             stopping: Arc::new(watch::channel(false).0),
             started: Instant::now(),
+            depth: Arc::default(),
             workflows: Cache::builder().max_capacity(1_000).time_to_live(WORKFLOW_TTL).build(),
             ended: Cache::builder().max_capacity(ENDED_JOBS).time_to_live(ENDED_TTL).build(),
         })
@@ -100,6 +104,24 @@ impl ApiState {
     /// Whoever asks. This gateway asks for no credentials: everybody is its one owner.
     pub(crate) fn caller(&self) -> Caller {
         Caller { owner: Owner::local(), role: Role::Admin }
+    }
+
+    /// How many jobs wait: as the queue says, or while that is away the database; of a moment ago where asking costs.
+    pub(crate) async fn depth(&self) -> Result<u64, ApiError> {
+        if !self.parts.broker.is_shared() {
+            return Ok(self.parts.broker.depth().await?.total);
+        }
+        let mut known = self.depth.lock().await;
+        if let Some((at, depth)) = known.filter(|(at, _)| at.elapsed() < DEPTH_TTL) {
+            tracing::trace!(age = ?at.elapsed(), "depth as read before");
+            return Ok(depth);
+        }
+        let depth = match self.parts.broker.depth().await {
+            Ok(depth) => depth.total,
+            Err(_away) => self.parts.database.count_queued().await?,
+        };
+        *known = Some((Instant::now(), depth));
+        Ok(depth)
     }
 
     /// A new id, now: jobs sort in the order in which they were accepted.

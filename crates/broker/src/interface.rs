@@ -78,7 +78,7 @@ pub trait Broker: Send + Sync {
     /// Registers a worker, or renews what is known of it.
     async fn announce(&self, report: WorkerReport);
 
-    /// A worker has ended.
+    /// A worker has ended; all that it said before has left this process then.
     async fn withdraw(&self, worker_id: &str);
 
     /// The workers that live.

@@ -37,9 +37,9 @@ enum Command {
     AddWorkflow(AddWorkflow),
     /// List the registered workflows.
     ListWorkflows(ListWorkflows),
-    /// Start the gateway: the API and a worker in one process.
+    /// Start the gateway: the API, and without REDIS_URL a worker in the same process.
     Run(RunArgs),
-    /// Start a worker alone (needs a queue that processes share).
+    /// Start a worker alone: takes jobs from the queue in Redis (REDIS_URL) for its ComfyUI servers.
     Worker,
     /// Say what is reachable, and the likely cause where something isn't.
     Health,
@@ -222,7 +222,7 @@ impl Cli {
             Command::AddWorkflow(args) => commands::add_workflow::run(&setting, args).await,
             Command::ListWorkflows(args) => commands::list_workflows::run(&setting, args).await,
             Command::Run(args) => commands::run::run(&setting, args).await,
-            Command::Worker => commands::worker::run(&setting),
+            Command::Worker => commands::worker::run(&setting).await,
             Command::Health => commands::health::run(&setting).await,
             Command::Submit(args) => commands::submit::run(&setting, args).await,
             Command::Sim(args) => commands::sim::run(&setting, args).await,

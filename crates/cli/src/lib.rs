@@ -6,5 +6,7 @@ mod exit;
 mod gateway;
 mod http;
 mod output;
+mod stores;
 
-pub use gateway::{Gateway, StartError};
+pub use gateway::Gateway;
+pub use stores::StartError;

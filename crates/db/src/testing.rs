@@ -48,10 +48,6 @@ impl Place {
     pub(crate) fn open(&self) -> Database {
         Database::open(&self.settings(), Access::Exclusive).unwrap()
     }
-
-    pub(crate) fn open_shared(&self) -> Database {
-        Database::open(&self.settings(), Access::Shared).unwrap()
-    }
 }
 
 impl Drop for Place {

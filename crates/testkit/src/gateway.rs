@@ -121,7 +121,7 @@ impl TestGateway {
     /// Starts the gateway, again or for the first time, on the same database.
     pub async fn start_gateway(&mut self) {
         let settings = self.settings();
-        let gateway = Gateway::start(settings).await.expect("the gateway starts");
+        let gateway = Gateway::start(settings, true).await.expect("the gateway starts");
         self.base = gateway.url();
         self.gateway = Some(gateway);
     }

@@ -35,6 +35,8 @@ pub struct WorkerParts {
     pub queue: QueueSettings,
     /// Concurrency, leases, grace.
     pub worker: WorkerSettings,
+    /// The version of the gateway.
+    pub version: &'static str,
 }
 
 /// What everything in a worker shares.
@@ -49,6 +51,8 @@ pub(crate) struct Context {
     pub(crate) retired: CancellationToken,
     /// Whether the queue is paused.
     pub(crate) paused: watch::Sender<bool>,
+    /// Whether the queue, when it was last told of waiting jobs, did not take them.
+    pub(crate) untold: watch::Sender<bool>,
     /// Running jobs are handed back.
     pub(crate) hand_back: CancellationToken,
     /// The ComfyUI servers of this worker.
@@ -70,6 +74,7 @@ impl Context {
             retired: draining.child_token(),
             draining,
             paused: watch::channel(false).0,
+            untold: watch::channel(false).0,
             hand_back: CancellationToken::new(),
             fleet: OnceLock::new(),
             jobs: TaskTracker::new(),
@@ -83,9 +88,9 @@ impl Context {
         let _ = self.paused.subscribe().wait_for(|paused| *paused == wanted).await;
     }
 
-    /// The server at `url`, where it is one of this worker's.
-    pub(crate) fn backend(&self, url: &str) -> Option<Arc<Backend>> {
-        self.fleet.get()?.iter().find(|backend| backend.url() == url).cloned()
+    /// The server of this name, where it is one of this worker's.
+    pub(crate) fn backend(&self, name: &str) -> Option<Arc<Backend>> {
+        self.fleet.get()?.iter().find(|backend| backend.name() == name).cloned()
     }
 
     /// The workflow of `job`, in the version that it began with.
@@ -116,12 +121,12 @@ impl Context {
     pub(crate) async fn enqueue(&self, entry: Entry) {
         let job: JobId = entry.job;
         match self.parts.broker.enqueue(vec![entry]).await {
-            Ok(()) => {
+            Ok(_positions) => {
                 if let Err(error) = self.parts.database.mark_dispatched(&[job]).await {
                     tracing::debug!(%error, job_id = %job, "not noted as dispatched; the sweep will tell the queue again");
                 }
             }
-            Err(error) => tracing::warn!(%error, job_id = %job, "the queue was not told of a job; the sweep will"),
+            Err(error) => tracing::debug!(%error, job_id = %job, "the queue was not told of a job; the sweep will"),
         }
     }
 }

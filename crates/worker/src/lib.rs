@@ -5,6 +5,7 @@ mod backend;
 mod context;
 mod control;
 mod failure;
+mod hint;
 mod lease;
 mod run;
 mod sweep;

@@ -1,14 +1,14 @@
-//! Mends what crashes leave behind: claims of the dead, jobs that the queue was never told of, files that
-//! nothing refers to. Takes no input, may run at any time and in several processes at once.
+//! Mends what crashes leave behind: claims of the dead, jobs that the queue does not know, files that nothing refers
+//! to. Takes no input, may run at any time and in several processes at once.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_broker::Entry;
 use gateway_core::{JobId, Timestamp};
 use gateway_db::{DbError, QueuedJob};
 
 use crate::context::Context;
+use crate::hint;
 
 const INTERVAL: Duration = Duration::from_secs(5);
 /// A job that the queue was not told of within this time never will be by whoever accepted it.
@@ -16,10 +16,18 @@ const FORGOTTEN_MS: i64 = 2_000;
 /// Workers that a job may lose before it is held for what kills them.
 const MAX_CRASHES: i32 = 10;
 const PAGE: i64 = 500;
+/// How often one of all workers looks whether the queue knows every waiting job: one that has failed over may lack the
+/// latest.
+const AUDIT: Duration = Duration::from_secs(30);
+/// How long filling an empty queue may take before another worker does it.
+const REFILL: Duration = Duration::from_secs(60);
 
-/// Before the first claim of a worker that has the database for itself: every running job was left behind by
-/// a process that is gone, and the queue is empty.
+/// Before the first claim. A worker that has the database for itself knows that every running job was left behind by a
+/// process that is gone, and that the queue is empty.
 pub(crate) async fn at_start(context: &Context) -> Result<(), DbError> {
+    if context.parts.broker.is_shared() {
+        return sweep(context).await;
+    }
     let far = Timestamp::from_millis(i64::MAX);
     let mut recovered = 0;
     loop {
@@ -29,15 +37,7 @@ pub(crate) async fn at_start(context: &Context) -> Result<(), DbError> {
             break;
         }
     }
-    let mut last = None;
-    let mut queued = 0;
-    loop {
-        let page = context.parts.database.queued_jobs(last, PAGE).await?;
-        let Some(end) = page.last() else { break };
-        last = Some(end.id);
-        queued += page.len();
-        dispatch(context, page).await?;
-    }
+    let queued = tell_of_all(context).await?;
     if recovered + queued > 0 {
         tracing::info!(recovered, queued, "jobs of an earlier start are in the queue again");
     }
@@ -50,43 +50,110 @@ pub(crate) async fn run(context: Arc<Context>) {
         let jitter = INTERVAL.mul_f64(rand::random::<f64>() * 0.2);
         tokio::select! {
             () = tokio::time::sleep(INTERVAL + jitter) => {}
+            // It may have lost everything.
+            () = context.parts.broker.back() => {}
             () = context.draining.cancelled() => return,
         }
         if let Err(error) = sweep(&context).await {
             tracing::warn!(%error, "a sweep failed; the next one will do its work");
         }
-        empty_trash(&context).await;
+        // One of all workers is enough.
+        if context.parts.broker.turn("trash", INTERVAL / 2).await.unwrap_or(true) {
+            empty_trash(&context).await;
+        }
     }
 }
 
 async fn sweep(context: &Context) -> Result<(), DbError> {
-    let database = &context.parts.database;
+    let (database, broker) = (&context.parts.database, &context.parts.broker);
     let recovered = database.recover_jobs(database.now(), MAX_CRASHES, PAGE).await?;
     if !recovered.is_empty() {
         tracing::warn!(jobs = recovered.len(), "claims ran out: the jobs are queued again");
     }
     let forgotten = database.undispatched_jobs(database.now().plus_millis(-FORGOTTEN_MS), PAGE).await?;
-    if !forgotten.is_empty() {
+    if forgotten.is_empty() {
+        context.untold.send_if_modified(|untold| std::mem::replace(untold, false));
+    } else {
         tracing::info!(jobs = forgotten.len(), "the queue is told of jobs that it did not know");
         dispatch(context, forgotten).await?;
+    }
+    if !broker.is_shared() {
+        return Ok(());
+    }
+    match broker.reclaim().await {
+        Ok(0) | Err(_) => {}
+        Ok(back) => tracing::warn!(jobs = back, "a worker died between taking and claiming: back in the queue"),
+    }
+    refill(context).await?;
+    if broker.turn("audit", AUDIT).await.unwrap_or(false) {
+        audit(context).await?;
     }
     Ok(())
 }
 
-async fn dispatch(context: &Context, jobs: Vec<QueuedJob>) -> Result<(), DbError> {
-    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
-    let entries = jobs.into_iter().map(entry_of).collect();
-    match context.parts.broker.enqueue(entries).await {
-        Ok(()) => context.parts.database.mark_dispatched(&ids).await,
-        Err(error) => {
-            tracing::warn!(%error, "the queue can't be told of waiting jobs; the next sweep will try");
-            Ok(())
+/// Fills a queue that has lost everything. Such a one does not have the marker that was left in it.
+async fn refill(context: &Context) -> Result<(), DbError> {
+    let (database, broker) = (&context.parts.database, &context.parts.broker);
+    let Ok(marker) = broker.marker().await else { return Ok(()) };
+    let noted = database.queue_marker().await?;
+    if marker.is_some() && marker == noted {
+        return Ok(());
+    }
+    if !broker.turn("refill", REFILL).await.unwrap_or(false) {
+        return Ok(());
+    }
+    let queued = tell_of_all(context).await?;
+    let marker = format!("{:016x}", rand::random::<u64>());
+    database.set_queue_marker(&marker).await?;
+    match broker.set_marker(&marker).await {
+        Ok(()) => tracing::info!(queued, "the queue was empty: it is told of all waiting jobs"),
+        Err(error) => tracing::debug!(%error, "the queue is away again; it is filled when it is back"),
+    }
+    Ok(())
+}
+
+/// Tells the queue of waiting jobs that it does not know.
+async fn audit(context: &Context) -> Result<(), DbError> {
+    let mut last = None;
+    loop {
+        let page = context.parts.database.queued_jobs(last, PAGE).await?;
+        let Some(end) = page.last() else { return Ok(()) };
+        last = Some(end.id);
+        let ids: Vec<JobId> = page.iter().map(|job| job.id).collect();
+        let Ok(unknown) = context.parts.broker.unknown(&ids).await else { return Ok(()) };
+        if !unknown.is_empty() {
+            tracing::warn!(jobs = unknown.len(), "the queue has lost jobs: it is told of them again");
+            dispatch(context, page.into_iter().filter(|job| unknown.contains(&job.id)).collect()).await?;
         }
     }
 }
 
-fn entry_of(job: QueuedJob) -> Entry {
-    Entry { job: job.id, priority: job.priority, owner: job.owner, since: job.since, not_before: job.not_before }
+/// Tells the queue of every waiting job; gives how many there are.
+async fn tell_of_all(context: &Context) -> Result<usize, DbError> {
+    let mut last = None;
+    let mut queued = 0;
+    loop {
+        let page = context.parts.database.queued_jobs(last, PAGE).await?;
+        let Some(end) = page.last() else { return Ok(queued) };
+        last = Some(end.id);
+        queued += page.len();
+        dispatch(context, page).await?;
+    }
+}
+
+async fn dispatch(context: &Context, jobs: Vec<QueuedJob>) -> Result<(), DbError> {
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    let entries = jobs.into_iter().map(hint::of).collect();
+    let told = context.parts.broker.enqueue(entries).await;
+    let untold = told.is_err();
+    context.untold.send_if_modified(|before| std::mem::replace(before, untold) != untold);
+    match told {
+        Ok(_positions) => context.parts.database.mark_dispatched(&ids).await,
+        Err(error) => {
+            tracing::debug!(%error, "the queue can't be told of waiting jobs; the next sweep will try");
+            Ok(())
+        }
+    }
 }
 
 async fn empty_trash(context: &Context) {

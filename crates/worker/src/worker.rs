@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use comfyui_client::ConfigError;
-use gateway_broker::{WorkerReport, WorkerState};
+use gateway_broker::{BackendState, WorkerReport, WorkerState};
 use gateway_db::DbError;
 use tokio::task::JoinSet;
 
@@ -46,11 +46,11 @@ impl Worker {
     /// [`StartError`] where it can't.
     pub async fn start(parts: WorkerParts) -> Result<Self, StartError> {
         let context = Arc::new(Context::new(parts));
-        let settings = &context.parts.comfyui;
+        let (settings, shared) = (&context.parts.comfyui, context.parts.broker.is_shared());
         let backends = settings
             .backends
             .iter()
-            .map(|backend| Backend::new(backend, settings, context.parts.worker.concurrency).map(Arc::new))
+            .map(|backend| Backend::new(backend, settings, &context.parts.worker, shared).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()
             .map_err(StartError::Backend)?;
         sweep::at_start(&context).await.map_err(StartError::Recover)?;
@@ -75,6 +75,21 @@ impl Worker {
         &self.context.worker_id
     }
 
+    /// A look at why no job can be run at the moment; it gives `None` where one can.
+    pub fn problem(&self) -> impl Fn() -> Option<String> + Send + Sync + 'static {
+        let (context, backends) = (Arc::clone(&self.context), self.backends.clone());
+        move || {
+            if context.draining.is_cancelled() {
+                return Some(String::from("the worker stops"));
+            }
+            if backends.iter().any(|backend| backend.state() == BackendState::Ready) {
+                return None;
+            }
+            let problem = backends.iter().find_map(|backend| backend.report().problem);
+            Some(problem.unwrap_or_else(|| String::from("no ComfyUI server can be used")))
+        }
+    }
+
     /// Takes no more jobs, lets those under way end within the configured grace, hands back the rest.
     pub async fn drain(mut self) {
         self.context.draining.cancel();
@@ -93,8 +108,9 @@ impl Worker {
         for backend in &self.backends {
             backend.flush_history().await;
         }
-        self.context.parts.broker.withdraw(&self.context.worker_id).await;
+        // Before it says that it is gone: it must not say that it is there after that.
         self.tasks.shutdown().await;
+        self.context.parts.broker.withdraw(&self.context.worker_id).await;
     }
 }
 
@@ -121,6 +137,8 @@ async fn announce(context: Arc<Context>, backends: Vec<Arc<Backend>>) {
         };
         let report = WorkerReport {
             id: context.worker_id.clone(),
+            node: context.parts.worker.node.clone(),
+            version: context.parts.version.to_owned(),
             state,
             backends: backends.iter().map(|backend| backend.report()).collect(),
         };

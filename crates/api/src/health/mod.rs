@@ -1,5 +1,9 @@
 //! Whether the gateway lives, whether it can work, and what it can do. Asks for no credentials.
 
+mod worker;
+
+pub use worker::HealthServer;
+
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json};
 use gateway_broker::{BackendReport, BackendState, WorkerReport};

@@ -10,11 +10,14 @@ use gateway_db::NewJob;
 use crate::error::ApiError;
 use crate::state::ApiState;
 
+/// How long the queue may take to be told of a job.
+const HINT: Duration = Duration::from_millis(500);
+
 /// Stores `job` and tells the queue; returns its place there, where it has one.
 pub(super) async fn accept(state: &ApiState, job: NewJob) -> Result<Option<u64>, ApiError> {
-    let depth = state.parts.broker.depth().await?;
-    if depth.total >= state.parts.queue.max_depth {
-        return Err(queue_full(state, depth.total).await);
+    let depth = state.depth().await?;
+    if depth >= state.parts.queue.max_depth {
+        return Err(queue_full(state, depth).await);
     }
     let state = state.clone();
     // A task of its own: dropping the request must not leave a job that nobody was told of.
@@ -33,13 +36,24 @@ async fn store(state: &ApiState, job: NewJob) -> Result<Option<u64>, ApiError> {
         owner: job.owner,
         since: job.id.timestamp(),
         not_before: job.not_before,
+        needs: job.needs,
+        home: None,
     };
-    if let Err(error) = state.parts.broker.enqueue(vec![entry]).await {
-        tracing::warn!(%error, job_id = %job.id, "the queue was not told of a job; the sweep will");
-        return Ok(None);
+    // The job is safe: a queue that is slow must not keep the caller.
+    match tokio::time::timeout(HINT, state.parts.broker.enqueue(vec![entry])).await {
+        Ok(Ok(positions)) => {
+            state.mark_dispatched(job.id);
+            Ok(positions.first().copied().flatten())
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%error, job_id = %job.id, "the queue was not told of a job; a sweep will");
+            Ok(None)
+        }
+        Err(_elapsed) => {
+            tracing::debug!(job_id = %job.id, "the queue is slow; a sweep tells it of a job again");
+            Ok(None)
+        }
     }
-    state.mark_dispatched(job.id);
-    Ok(state.parts.broker.position(job.id).await.unwrap_or_default())
 }
 
 /// How long it may take until there is room: the depth at the pace of the latest runs.

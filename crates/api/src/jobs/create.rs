@@ -3,6 +3,7 @@
 use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use gateway_core::workflow::Needs;
 use gateway_core::{ErrorCode, Fault, JobId};
 use gateway_db::NewJob;
 use serde_json::json;
@@ -84,7 +85,7 @@ async fn submit(
 ) -> Result<HttpResponse, ApiError> {
     let ready = state.workflow(&request.workflow_id).await?;
     let catalogs = state.catalogs().await;
-    let (resolved, _) = prepare(&ready.workflow, &request.inputs, &request.params, &state.size_limits(), &catalogs)?;
+    let (resolved, graph) = prepare(&ready.workflow, &request.inputs, &request.params, &state.size_limits(), &catalogs)?;
     let id = state.new_job_id();
     let job = NewJob {
         id,
@@ -102,6 +103,7 @@ async fn submit(
         not_before: request.not_before,
         retry_of,
         nodes_total: i32::try_from(ready.workflow.node_count()).unwrap_or(i32::MAX),
+        needs: Some(Needs::of(&graph).id()),
     };
     let position = accept(state, job).await?;
     let poll_url = format!("/jobs/{id}");

@@ -39,8 +39,18 @@ pub(crate) async fn cancel_job(
             JobStatus::Canceled
         }
         CancelOutcome::RequestedOfQueued(job) => {
-            let (priority, owner, since) = (job.priority, job.owner, job.since);
-            broker.enqueue(vec![Entry { job: id, priority, owner, since, not_before: None }]).await?;
+            let entry = Entry {
+                job: id,
+                priority: job.priority,
+                owner: job.owner,
+                since: job.since,
+                not_before: None,
+                needs: job.needs,
+                home: job.home,
+            };
+            if let Err(error) = broker.enqueue(vec![entry]).await {
+                tracing::debug!(%error, job_id = %id, "the queue was not told; workers look in the database meanwhile");
+            }
             JobStatus::Running
         }
         CancelOutcome::Requested => {

@@ -49,7 +49,12 @@ pub(crate) fn prepare(
     }
 }
 
-/// What keeps every server from running `graph`: what the one lacks that lacks the least.
+/// What the server lacks that lacks the least of `needs`.
+pub(super) fn missing(needs: &Needs, catalogs: &[Arc<NodeCatalog>]) -> Vec<Missing> {
+    catalogs.iter().map(|catalog| needs.missing_in(catalog)).min_by_key(Vec::len).unwrap_or_default()
+}
+
+/// What keeps every server from running `graph`.
 fn lacking(
     graph: &Map<String, Value>,
     catalogs: &[Arc<NodeCatalog>],
@@ -58,8 +63,7 @@ fn lacking(
     if catalogs.is_empty() {
         return Vec::new();
     }
-    let needs = Needs::of(graph);
-    let least = catalogs.iter().map(|catalog| needs.missing_in(catalog)).min_by_key(Vec::len).unwrap_or_default();
+    let least = missing(&Needs::of(graph), catalogs);
     let has = |node: &Value, class: &str| node.get("class_type").and_then(Value::as_str) == Some(class);
     let names = |node: &Value, input: &str, file: &str| {
         node.get("inputs").and_then(|inputs| inputs.get(input)).and_then(Value::as_str) == Some(file)

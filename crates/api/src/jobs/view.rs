@@ -1,12 +1,14 @@
 //! A job as the API shows it. Never a row: what is not named here is not shown.
 
 use gateway_core::progress::Progress;
+use gateway_core::workflow::Needs;
 use gateway_core::{JobError, JobId, JobStatus, Timestamp};
 use gateway_db::{Job, Output};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::error::ApiError;
+use crate::jobs::prepare::missing;
 use crate::state::ApiState;
 
 #[derive(Debug, Serialize)]
@@ -19,6 +21,9 @@ pub(super) struct JobView<'a> {
     progress: Progress,
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<u64>,
+    /// What no ComfyUI server has that it needs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waiting_for: Vec<String>,
     attempt: i32,
     priority: &'static str,
     cached: bool,
@@ -70,14 +75,31 @@ pub(super) async fn render(state: &ApiState, job: &Job, outputs: &[Output]) -> R
         _ => idle(),
     };
     let position = match job.status {
-        JobStatus::Queued => broker.position(job.id).await?,
+        JobStatus::Queued => broker.position(job.id).await.unwrap_or_default(),
         _ => None,
     };
-    let view = view(job, outputs, progress, position);
+    let mut view = view(job, outputs, progress, position);
+    if job.status == JobStatus::Queued {
+        view.waiting_for = waiting_for(state, job).await;
+    }
     serde_json::to_vec(&view).map_err(|error| {
         tracing::error!(%error, "a job could not be shown");
         ApiError::new(gateway_core::ErrorCode::Internal, "the job could not be shown")
     })
+}
+
+/// What every ComfyUI server that is known lacks to run a job.
+async fn waiting_for(state: &ApiState, job: &Job) -> Vec<String> {
+    let catalogs = state.catalogs().await;
+    if catalogs.is_empty() {
+        return Vec::new();
+    }
+    let Ok(ready) = state.workflow(&job.workflow_id).await else { return Vec::new() };
+    if ready.record.summary.version != job.workflow_version {
+        return Vec::new();
+    }
+    let Ok(graph) = ready.workflow.render(&job.resolved) else { return Vec::new() };
+    missing(&Needs::of(&graph), &catalogs).iter().map(ToString::to_string).collect()
 }
 
 fn view<'a>(job: &'a Job, outputs: &[Output], progress: Progress, position: Option<u64>) -> JobView<'a> {
@@ -89,6 +111,7 @@ fn view<'a>(job: &'a Job, outputs: &[Output], progress: Progress, position: Opti
         status: job.status,
         progress,
         position,
+        waiting_for: Vec::new(),
         attempt: job.attempt,
         priority: job.priority.as_str(),
         cached: false,

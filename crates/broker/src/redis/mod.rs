@@ -271,6 +271,7 @@ impl Broker for RedisBroker {
     }
 
     async fn withdraw(&self, worker_id: &str) {
+        self.shared.writer.flush().await;
         if let Err(error) = Fleet::withdraw(&self.shared.link, worker_id).await {
             tracing::debug!(%error, "nobody is told that this worker ends; they find out");
         }

@@ -27,6 +27,8 @@ pub(super) enum Wish {
     Enqueue(Vec<Entry>, oneshot::Sender<Positions>),
     Done(Receipt, JobId),
     Publish(JobId, JobEvent),
+    /// Answered when all that was wished before was sent.
+    Flush(oneshot::Sender<()>),
 }
 
 /// Where wishes go.
@@ -44,6 +46,15 @@ impl Writer {
         let (answer, told) = oneshot::channel();
         self.0.send(Wish::Enqueue(entries, answer)).await.map_err(|_gone| stopped())?;
         told.await.map_err(|_gone| stopped())?
+    }
+
+    /// Waits until all that was wished so far was sent, or can't be.
+    pub(super) async fn flush(&self) {
+        let (asker, flushed) = oneshot::channel();
+        if self.0.send(Wish::Flush(asker)).await.is_ok() {
+            // Sent or not, there is nothing more to do.
+            let _ = flushed.await;
+        }
     }
 
     /// Leaves a wish whose loss costs time only.
@@ -74,6 +85,7 @@ struct Batch {
     /// Of several steps of one job only the last is told.
     events: Vec<(JobId, JobEvent)>,
     latest: HashMap<JobId, usize>,
+    flushed: Vec<oneshot::Sender<()>>,
 }
 
 impl Batch {
@@ -83,6 +95,7 @@ impl Batch {
                 self.askers.push((entries.len(), asker));
                 self.entries.extend(entries);
             }
+            Wish::Flush(asker) => self.flushed.push(asker),
             Wish::Done(receipt, job) => self.done.push((receipt, job)),
             Wish::Publish(job, event) => {
                 let place = self.latest.get(&job).and_then(|place| self.events.get_mut(*place));
@@ -121,6 +134,10 @@ impl Batch {
         }
         if !self.events.is_empty() {
             publish(link, self.events).await;
+        }
+        for asker in self.flushed {
+            // Whoever asked may have gone.
+            let _ = asker.send(());
         }
     }
 }

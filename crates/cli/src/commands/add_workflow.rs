@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{AddWorkflow, Setting};
 use crate::exit::Failure;
-use crate::gateway::open_beside;
+use crate::stores::open_beside;
 use crate::http::{Remote, elsewhere};
 
 /// Registers through the gateway that holds the database, or straight into it.

@@ -37,11 +37,13 @@ pub(crate) async fn run(setting: &Setting<'_>, args: Demo) -> Result<(), Failure
         settings = setting.load(&backend)?;
         keep_apart(&mut settings);
     }
+    // What a demo makes is for whoever runs it, not for workers elsewhere.
+    settings.queue.redis = None;
     for warning in &settings.warnings {
         output.note(format!("warning: {warning}"));
     }
     say_which(output, &settings, simulator.is_some());
-    let gateway = Gateway::start(settings).await.map_err(Failure::failed)?;
+    let gateway = Gateway::start(settings, true).await.map_err(Failure::failed)?;
     register_bundled(gateway.database()).await.map_err(Failure::failed)?;
     let remote = Remote::new(&gateway.url())?;
     output.say(format!("gateway   {}", gateway.url()));

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::cli::Setting;
 use crate::exit::Failure;
-use crate::gateway::chain;
+use crate::stores::chain;
 use crate::http::Remote;
 
 /// Looks at ComfyUI and at the gateway; fails where ComfyUI can't be used.

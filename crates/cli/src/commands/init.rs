@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::cli::Setting;
 use crate::exit::Failure;
-use crate::gateway::{open_beside, register_bundled};
+use crate::gateway::register_bundled;
+use crate::stores::open_beside;
 
 const EXAMPLE: &str = include_str!("../../../../.env.example");
 

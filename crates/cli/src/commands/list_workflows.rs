@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{ListWorkflows, Setting};
 use crate::exit::Failure;
-use crate::gateway::open_beside;
+use crate::stores::open_beside;
 use crate::http::{Remote, elsewhere};
 
 /// Lists from the database, or from the gateway that holds it.

@@ -15,11 +15,14 @@ pub(crate) async fn run(setting: &Setting<'_>, args: RunArgs) -> Result<(), Fail
         tracing::warn!("{warning}");
     }
     let backends: Vec<String> = settings.comfyui.backends.iter().map(|backend| backend.display_url.clone()).collect();
-    let gateway = Gateway::start(settings).await.map_err(Failure::failed)?;
+    let queue = settings.queue.redis.as_ref().map(|redis| redis.shown.clone());
+    let works = queue.is_none() || args.with_worker;
+    let gateway = Gateway::start(settings, args.with_worker).await.map_err(Failure::failed)?;
     tracing::info!(
         url = gateway.url(),
         address = %gateway.address(),
-        comfyui = backends.join(", "),
+        comfyui = if works { backends.join(", ") } else { String::from("that of the workers") },
+        queue = queue.as_deref().unwrap_or("in this process"),
         database = gateway.database().shown(),
         version = env!("CARGO_PKG_VERSION"),
         "the gateway serves"

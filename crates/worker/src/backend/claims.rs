@@ -1,17 +1,25 @@
-//! Keeps a ComfyUI server busy: takes from the queue what it has room for.
+//! Keeps a ComfyUI server busy: takes from the queue what it has room for and can run; while the queue is away, from the
+//! database.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use gateway_broker::{Offer, Taken};
+use rand::seq::SliceRandom as _;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::backend::Backend;
 use crate::context::Context;
-use crate::run;
+use crate::{hint, run};
 
 /// Entries taken at once.
 const TAKE: usize = 32;
-const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// Between two looks into the database while the queue is away.
+const LOOK: Duration = Duration::from_millis(300);
+/// Between two looks into the database while the queue hands out what it has and takes no more.
+const SLOW_LOOK: Duration = Duration::from_secs(1);
+/// Rows looked at for each free place: other workers look, too.
+const SPREAD: usize = 4;
 
 /// Takes jobs until the worker drains.
 pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>) {
@@ -24,33 +32,80 @@ pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>) {
 }
 
 async fn take(context: &Arc<Context>, backend: &Arc<Backend>) {
-    let mut slots = free_slots(backend).await;
+    let slots = free_slots(backend).await;
     // After the wait for a slot: what gives slots back may be that the server runs nothing any more.
     backend.ready().await;
     context.pause_is(false).await;
     backend.socket_soon().await;
+    let mut news = backend.abilities.subscribe();
+    let offer = offer(context, backend, slots.len());
     // Dropped while it waits, this loses nothing: entries leave the queue only with its answer.
     let taken = tokio::select! {
-        taken = context.parts.broker.next(slots.len()) => taken,
+        taken = context.parts.broker.next(&offer) => taken,
         () = backend.unready() => return,
         () = context.pause_is(true) => return,
+        // What it can run is not what was offered.
+        _ = news.changed() => return,
+        () = look_now_and_then(context) => Ok(Vec::new()),
     };
     match taken {
-        Ok(entries) => {
-            for entry in entries {
-                let Some(slot) = slots.pop() else {
-                    // More than asked for: back they go.
-                    context.enqueue(entry).await;
-                    continue;
-                };
-                let job = run::run(Arc::clone(context), Arc::clone(backend), entry, slot);
+        Ok(taken) if taken.is_empty() => from_database(context, backend, &offer, slots).await,
+        Ok(taken) => start(context, backend, taken, slots).await,
+        Err(error) => {
+            tracing::debug!(%error, "the queue is away: waiting jobs are looked for in the database");
+            from_database(context, backend, &offer, slots).await;
+            tokio::time::sleep(LOOK.mul_f64(1.0 + rand::random::<f64>())).await;
+        }
+    }
+}
+
+fn offer(context: &Context, backend: &Backend, max: usize) -> Offer {
+    let (cannot, warm) = backend.with_ability(|ability| (ability.cannot(), ability.warm()));
+    let homes = context.fleet.get().into_iter().flatten().map(|backend| backend.name().to_owned()).collect();
+    Offer { max, worker: context.worker_id.clone(), homes, cannot, warm }
+}
+
+/// Waits, while the queue takes what it is told, for ever.
+async fn look_now_and_then(context: &Context) {
+    // The sender lives in the context, so the channel can't be closed here.
+    let _ = context.untold.subscribe().wait_for(|untold| *untold).await;
+    tokio::time::sleep(SLOW_LOOK).await;
+}
+
+/// Starts what was taken. What there is no slot for, more than was asked for, goes back.
+async fn start(
+    context: &Arc<Context>,
+    backend: &Arc<Backend>,
+    taken: Vec<Taken>,
+    mut slots: Vec<OwnedSemaphorePermit>,
+) {
+    for taken in taken {
+        match slots.pop() {
+            Some(slot) => {
+                let job = run::run(Arc::clone(context), Arc::clone(backend), taken, slot);
                 context.jobs.spawn(job);
             }
+            None => context.enqueue(taken.entry).await,
         }
-        Err(error) => {
-            tracing::warn!(%error, "no work can be taken from the queue");
-            tokio::time::sleep(AFTER_FAILURE).await;
+    }
+}
+
+async fn from_database(
+    context: &Arc<Context>,
+    backend: &Arc<Backend>,
+    offer: &Offer,
+    slots: Vec<OwnedSemaphorePermit>,
+) {
+    let limit = i64::try_from(slots.len() * SPREAD).unwrap_or(i64::MAX);
+    match context.parts.database.urgent_jobs(&offer.cannot, limit).await {
+        Ok(mut jobs) => {
+            // Not all the same ones as other workers, and none before a more urgent one.
+            jobs.shuffle(&mut rand::rng());
+            jobs.sort_by_key(|job| std::cmp::Reverse(job.priority));
+            let taken = jobs.into_iter().map(|job| Taken { entry: hint::of(job), receipt: None });
+            start(context, backend, taken.take(slots.len()).collect(), slots).await;
         }
+        Err(error) => tracing::warn!(%error, "waiting jobs can be had neither from the queue nor from the database"),
     }
 }
 

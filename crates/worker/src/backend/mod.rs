@@ -1,5 +1,6 @@
 //! One ComfyUI server: its client, its health, the prompts that wait for it.
 
+mod ability;
 mod claims;
 mod history;
 mod monitor;
@@ -13,10 +14,12 @@ use std::time::Duration;
 
 use comfyui_client::{ClientConfig, ComfyClient, ConfigError};
 use gateway_broker::{BackendReport, BackendState};
-use gateway_config::{ComfyBackend, ComfySettings};
+use gateway_config::{ComfyBackend, ComfySettings, WorkerSettings};
 use secrecy::ExposeSecret as _;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
+
+pub(crate) use ability::Ability;
 
 use crate::context::Context;
 pub(crate) use poll::Stuck;
@@ -33,6 +36,8 @@ pub(crate) struct Health {
     pub(crate) version: Option<String>,
     pub(crate) devices: Vec<String>,
     pub(crate) checkpoints: Vec<String>,
+    pub(crate) node_classes: Option<usize>,
+    pub(crate) node_catalog: Option<String>,
 }
 
 /// An event stream at one moment: the same at two moments says that nothing was missed in between.
@@ -51,6 +56,9 @@ impl Stream {
 
 /// One ComfyUI server.
 pub(crate) struct Backend {
+    /// What jobs remember it by.
+    name: String,
+    concurrency: usize,
     pub(crate) client: ComfyClient,
     pub(crate) prompts: OpenPrompts,
     /// Prompts that may be in ComfyUI at once: those that run, and one ahead, so that it never idles between two.
@@ -67,6 +75,9 @@ pub(crate) struct Backend {
     health: watch::Sender<Health>,
     /// Why it counts as stuck, while it does.
     stuck: Mutex<Option<Stuck>>,
+    ability: Mutex<Ability>,
+    /// Told when what it can run has changed.
+    pub(crate) abilities: watch::Sender<()>,
     /// Wakes the poll before its time.
     hurry: Notify,
     ended: Mutex<Vec<String>>,
@@ -76,8 +87,10 @@ impl Backend {
     pub(crate) fn new(
         backend: &ComfyBackend,
         settings: &ComfySettings,
-        concurrency: usize,
+        worker: &WorkerSettings,
+        shared: bool,
     ) -> Result<Self, ConfigError> {
+        let concurrency = worker.concurrency;
         let mut config = ClientConfig::new(backend.url.expose_secret())?;
         config.headers =
             settings.headers.iter().map(|(name, value)| (name.clone(), value.expose_secret().to_owned())).collect();
@@ -87,9 +100,14 @@ impl Backend {
             version: None,
             devices: Vec::new(),
             checkpoints: Vec::new(),
+            node_classes: None,
+            node_catalog: None,
         };
+        let client = ComfyClient::new(config)?;
         Ok(Self {
-            client: ComfyClient::new(config)?,
+            name: name_of(client.display_url(), shared.then_some(&worker.node)),
+            concurrency,
+            client,
             prompts: OpenPrompts::default(),
             slots: Arc::new(Semaphore::new(concurrency + 1)),
             client_id: Mutex::default(),
@@ -99,6 +117,8 @@ impl Backend {
             patience: settings.timeout,
             health: watch::channel(health).0,
             stuck: Mutex::default(),
+            ability: Mutex::default(),
+            abilities: watch::channel(()).0,
             hurry: Notify::new(),
             ended: Mutex::default(),
         })
@@ -107,6 +127,16 @@ impl Backend {
     /// The URL without credentials.
     pub(crate) fn url(&self) -> &str {
         self.client.display_url()
+    }
+
+    /// What jobs remember it by: its URL, and where that is a loopback address of one of several machines, the machine.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Looks at what it can run, or changes that.
+    pub(crate) fn with_ability<T>(&self, look: impl FnOnce(&mut Ability) -> T) -> T {
+        look(&mut self.ability.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn state(&self) -> BackendState {
@@ -174,14 +204,31 @@ impl Backend {
     pub(crate) fn report(&self) -> BackendReport {
         let health = self.health.borrow().clone();
         BackendReport {
+            name: self.name.clone(),
             url: self.url().to_owned(),
             state: health.state,
             problem: health.problem,
             version: health.version,
             devices: health.devices,
+            node_classes: health.node_classes,
+            node_catalog: health.node_catalog,
             checkpoints: health.checkpoints,
+            loaded: self.with_ability(|ability| ability.loaded()),
+            concurrency: self.concurrency,
             in_flight: self.prompts.count(),
         }
+    }
+}
+
+fn name_of(url: &str, node: Option<&String>) -> String {
+    let loopback = || match url::Url::parse(url).ok()?.host()? {
+        url::Host::Domain(name) => Some(name == "localhost" || name.ends_with(".localhost")),
+        url::Host::Ipv4(address) => Some(address.is_loopback()),
+        url::Host::Ipv6(address) => Some(address.is_loopback()),
+    };
+    match node {
+        Some(node) if loopback().unwrap_or(false) => format!("{url}@{node}"),
+        _ => url.to_owned(),
     }
 }
 

@@ -82,7 +82,17 @@ async fn leave_catalog(context: Arc<Context>, backend: Arc<Backend>) {
     match backend.client.object_info().await {
         Ok(info) => {
             let catalog = Arc::new(NodeCatalog::parse(&info));
-            context.parts.broker.put_node_catalog(backend.url(), catalog).await;
+            let (digest, classes) = (catalog.digest(), catalog.len());
+            context.parts.broker.put_node_catalog(backend.name(), Arc::clone(&catalog)).await;
+            let news = backend.health.send_if_modified(|health| {
+                let other = health.node_catalog.as_ref() != Some(&digest);
+                (health.node_classes, health.node_catalog) = (Some(classes), Some(digest));
+                other
+            });
+            if news {
+                backend.with_ability(|ability| ability.set_catalog(catalog));
+                backend.abilities.send_replace(());
+            }
         }
         Err(error) => tracing::debug!(comfyui = backend.url(), %error, "the node classes are not known"),
     }

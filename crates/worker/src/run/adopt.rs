@@ -95,7 +95,7 @@ impl Run {
         if self.job.attempt >= self.context.parts.queue.max_attempts {
             return Err(Setback::Failed(Box::new(failure::worker_lost(self.job.attempt))));
         }
-        let begun = self.context.parts.database.begin_attempt(self.lease(), self.backend.url()).await;
+        let begun = self.context.parts.database.begin_attempt(self.lease(), self.backend.name()).await;
         match begun {
             Ok(Some(Claimed { job, .. })) => {
                 self.job = job;

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use comfyui_client::{FailureClass, Outcome};
-use gateway_broker::Entry;
 use gateway_core::event::{JobEvent, LogLevel, LogLine};
 use gateway_core::retry::backoff_ms;
 use gateway_core::{JobError, JobStatus, Timestamp};
@@ -14,6 +13,7 @@ use super::stop::Reason;
 use super::{Ended, Finished, Run, Setback};
 use crate::backend::Stuck;
 use crate::context::Context;
+use crate::hint;
 use crate::failure;
 
 /// Between two tries to settle a job while the database is away.
@@ -193,14 +193,7 @@ impl Run {
             self.backend.forget_history(self.prompt_id());
         }
         self.context.parts.broker.publish(self.job.id, JobEvent::Status(JobStatus::Queued));
-        let entry = Entry {
-            job: self.job.id,
-            priority: self.job.priority,
-            owner: self.job.owner.clone(),
-            since: self.job.created_at,
-            not_before,
-        };
-        self.context.enqueue(entry).await;
+        self.context.enqueue(hint::back(&self.job, not_before, prompt_may_live)).await;
     }
 
     async fn free_memory(&mut self) {

@@ -1,5 +1,6 @@
 //! One job, from the queue's hint to its end. Holds the order of the steps; each step is a file.
 
+mod able;
 mod adopt;
 mod collect;
 mod finish;
@@ -14,13 +15,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use comfyui_client::{CallError, ExecutionFailure, HistoryEntry, PreparedPrompt};
-use gateway_broker::Entry;
+use gateway_broker::{Entry, Taken};
 use gateway_core::JobError;
 use gateway_core::event::{JobEvent, LogLevel, LogLine};
-use gateway_core::workflow::Workflow;
+use gateway_core::workflow::{Needs, Workflow};
 use gateway_db::{Claim, Claimed, Job, Lease, Output};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use self::able::Verdict;
 use crate::active::Signal;
 use crate::backend::{Backend, Stream};
 use crate::context::Context;
@@ -92,14 +94,25 @@ pub(crate) enum Setback {
     ClaimLost,
 }
 
-/// Runs the job that `entry` hints at, on `backend`, in `slot`.
-pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>, entry: Entry, slot: OwnedSemaphorePermit) {
+/// Runs the job that was `taken` from the queue, on `backend`, in `slot`.
+pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>, taken: Taken, slot: OwnedSemaphorePermit) {
+    let Taken { entry, receipt } = taken;
+    let entry = match able::check(&context, &backend, entry).await {
+        Verdict::Able(entry) => entry,
+        // To whoever can; this server does not ask for its like again.
+        Verdict::Unable(entry) => return context.enqueue(entry).await,
+    };
     let claim = Claim {
         worker_id: context.worker_id.clone(),
-        backend: backend.url().to_owned(),
+        backend: backend.name().to_owned(),
         lease: context.parts.worker.lease,
     };
-    let claimed = match context.parts.database.claim_job(entry.job, claim).await {
+    let claimed = context.parts.database.claim_job(entry.job, claim).await;
+    if let (Some(receipt), Ok(_)) = (receipt, &claimed) {
+        // From here on the claim tells who has the job.
+        context.parts.broker.done(receipt, entry.job);
+    }
+    let claimed = match claimed {
         Ok(Some(claimed)) => claimed,
         Ok(None) => return,
         Err(error) => {
@@ -152,6 +165,11 @@ impl Run {
 
     async fn reach_the_end(&mut self, look_first: bool) -> Result<Ended, Setback> {
         let prompt = self.prepare()?;
+        let needs = Needs::of(prompt.graph());
+        self.backend.with_ability(|ability| {
+            ability.learn(&needs);
+            ability.runs(&needs);
+        });
         if look_first && let Some(ended) = self.adopt(&prompt).await? {
             return Ok(ended);
         }

@@ -1,0 +1,130 @@
+//! What every process of a gateway opens first: the database, the queue, the outputs; and a worker over them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gateway_broker::{Broker, MemoryBroker, OpenError, RedisBroker};
+use gateway_config::{DatabaseSettings, Settings};
+use gateway_db::{Access, Database, DbError};
+use gateway_storage::{Storage, StorageError};
+use gateway_worker::{Worker, WorkerParts};
+
+/// The version of the gateway.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long a process before this one may take to let go of the database.
+const SUCCESSION: Duration = Duration::from_secs(2);
+
+/// Why a gateway did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The database can't be opened or used.
+    Database(DbError),
+    /// The output folder or the bucket can't be used.
+    Storage(StorageError),
+    /// The port can't be bound.
+    Bind {
+        /// Host and port.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The queue can't be used.
+    Queue(OpenError),
+    /// The worker did not start.
+    Worker(gateway_worker::StartError),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Database(error) => error.fmt(f),
+            Self::Storage(error @ StorageError::Bucket { .. }) => f.write_str(&chain(error)),
+            Self::Storage(error) => write!(f, "the output folder (STORAGE_LOCAL_PATH) can't be used: {}", chain(error)),
+            Self::Bind { address, source } if source.kind() == std::io::ErrorKind::AddrInUse => {
+                write!(f, "{address} is in use by another program: stop that, or choose another port")
+            }
+            Self::Bind { address, source } => write!(f, "{address} can't be bound (HOST, PORT, WORKER_PORT): {source}"),
+            Self::Queue(error) => error.fmt(f),
+            Self::Worker(error) => f.write_str(&chain(error)),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// An error with its causes, each once.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// The stores.
+pub(crate) struct Stores {
+    pub(crate) database: Database,
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) storage: Arc<dyn Storage>,
+}
+
+impl Stores {
+    /// Opens them: for this process alone, or with a queue that processes share, beside others.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, StartError> {
+        let ageing = settings.queue.ageing;
+        let (access, broker): (_, Arc<dyn Broker>) = match &settings.queue.redis {
+            Some(redis) => {
+                let broker = RedisBroker::open(redis, ageing).await.map_err(StartError::Queue)?;
+                (Access::Shared, Arc::new(broker))
+            }
+            None => (Access::Exclusive, Arc::new(MemoryBroker::new(ageing))),
+        };
+        let database = open_patiently(&settings.database, access).await.map_err(StartError::Database)?;
+        let storage = gateway_storage::open(&settings.storage).await.map_err(StartError::Storage)?;
+        Ok(Self { database, broker, storage })
+    }
+
+    /// Starts a worker over them.
+    pub(crate) async fn worker(self, settings: Settings) -> Result<Worker, StartError> {
+        let parts = WorkerParts {
+            database: self.database,
+            broker: self.broker,
+            storage: self.storage,
+            comfyui: settings.comfyui,
+            queue: settings.queue,
+            worker: settings.worker,
+            version: VERSION,
+        };
+        Worker::start(parts).await.map_err(StartError::Worker)
+    }
+}
+
+/// Opens the database for a command: alone where it is a file, beside a gateway that runs where it is a server.
+pub(crate) async fn open_beside(settings: &DatabaseSettings) -> Result<Database, DbError> {
+    let access = if settings.file().is_some() { Access::Exclusive } else { Access::Beside };
+    open(settings, access).await
+}
+
+/// Opens the database for a process that serves or works. One that has just ended may hold it a moment longer: on a
+/// server, until that has seen its connection go.
+async fn open_patiently(settings: &DatabaseSettings, access: Access) -> Result<Database, DbError> {
+    let began = Instant::now();
+    loop {
+        match open(settings, access).await {
+            Err(DbError::InUse { .. }) if began.elapsed() < SUCCESSION => tokio::time::sleep(SUCCESSION / 20).await,
+            opened => return opened,
+        }
+    }
+}
+
+async fn open(settings: &DatabaseSettings, access: Access) -> Result<Database, DbError> {
+    let settings = settings.clone();
+    tokio::task::spawn_blocking(move || Database::open(&settings, access))
+        .await
+        .unwrap_or_else(|error| Err(DbError::Unavailable { reason: error.to_string() }))
+}
+
