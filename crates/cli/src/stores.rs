@@ -26,6 +26,8 @@ pub enum StartError {
     Bind {
         /// Host and port.
         address: String,
+        /// The variable that holds the port.
+        variable: &'static str,
         /// Why.
         source: std::io::Error,
     },
@@ -41,10 +43,10 @@ impl std::fmt::Display for StartError {
             Self::Database(error) => error.fmt(f),
             Self::Storage(error @ StorageError::Bucket { .. }) => f.write_str(&chain(error)),
             Self::Storage(error) => write!(f, "the output folder (STORAGE_LOCAL_PATH) can't be used: {}", chain(error)),
-            Self::Bind { address, source } if source.kind() == std::io::ErrorKind::AddrInUse => {
-                write!(f, "{address} is in use by another program: stop that, or choose another port")
+            Self::Bind { address, variable, source } if source.kind() == std::io::ErrorKind::AddrInUse => {
+                write!(f, "{address} is in use by another program: stop that, or choose another {variable}")
             }
-            Self::Bind { address, source } => write!(f, "{address} can't be bound (HOST, PORT, WORKER_PORT): {source}"),
+            Self::Bind { address, variable, source } => write!(f, "{address} can't be bound (HOST, {variable}): {source}"),
             Self::Queue(error) => error.fmt(f),
             Self::Worker(error) => f.write_str(&chain(error)),
         }

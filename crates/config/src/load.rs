@@ -9,7 +9,7 @@ use url::Url;
 use crate::parse::Reader;
 use crate::settings::{
     ComfyBackend, ComfySettings, Environment, HttpSettings, LimitSettings, LogFormat, LogSettings, QueueSettings,
-    Settings, WorkerSettings,
+    Settings, StorageBackend, WorkerSettings,
 };
 use crate::source::{Overrides, Source};
 
@@ -61,6 +61,7 @@ pub fn load(env_file: &Path, overrides: &Overrides) -> Result<Settings, ConfigEr
     };
     check_unused(&mut reader);
     settings.warnings = warnings(&reader, &source.strangers, environment);
+    settings.warnings.extend(shared_warnings(&settings));
     if environment == Environment::Production {
         reader.faults.push(String::from(
             "NODE_ENV/GATEWAY_ENV is production, but no credentials are asked for: this version serves anybody who \
@@ -240,6 +241,27 @@ fn warnings(reader: &Reader<'_>, strangers: &[String], environment: Environment)
     }
     if !strangers.is_empty() {
         warnings.push(format!("unknown names in .env are ignored: {}", strangers.join(", ")));
+    }
+    warnings
+}
+
+/// What processes that share a queue must share besides.
+fn shared_warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if settings.queue.redis.is_none() {
+        return warnings;
+    }
+    if settings.database.file().is_some() {
+        warnings.push(String::from(
+            "REDIS_URL is set and DATABASE_URL is a file: all processes must run on this machine; several machines need \
+             Postgres",
+        ));
+    }
+    if matches!(settings.storage.backend, StorageBackend::Local { .. }) {
+        warnings.push(String::from(
+            "REDIS_URL is set and outputs go to a local folder (STORAGE_PROVIDER=local): every process must see that \
+             folder; several machines need s3",
+        ));
     }
     warnings
 }

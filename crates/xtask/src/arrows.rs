@@ -45,6 +45,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tokio-tungstenite", &["comfyui-client"]),
     ("figment", &["gateway-config"]),
     ("rust-s3", &["gateway-storage"]),
+    ("deadpool-redis", &["gateway-broker"]),
 ];
 
 const CRATES: &[&str] = &[

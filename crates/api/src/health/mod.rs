@@ -21,7 +21,8 @@ const FORMATS: [&str; 11] = ["png", "jpeg", "webp", "gif", "mp4", "webm", "wav",
 pub(crate) async fn health(state: Data<ApiState>) -> Json<Value> {
     let parts = &state.parts;
     let workers = parts.broker.workers().await;
-    let depth = parts.broker.depth().await.map(|depth| depth.total).unwrap_or_default();
+    // Nothing rather than 0: who scales by it must not take an outage for an empty queue.
+    let depth = parts.broker.depth().await.ok().map(|depth| depth.total);
     let paused = parts.database.queue_paused().await.ok();
     Json(json!({
         "ok": true,

@@ -76,7 +76,7 @@ fn every_fault_is_told_at_once() {
 
 #[test]
 fn secrets_are_shown_nowhere() {
-    let text = faults("API_KEYS=hunter2:admin\nJWT_SECRET=hunter2\nREDIS_URL=redis://u:hunter2@h\nPORT=x");
+    let text = faults("API_KEYS=hunter2:admin\nJWT_SECRET=hunter2\nREDIS_URL=http://u:hunter2@h\nPORT=x");
     assert!(text.contains("API_KEYS") && text.contains("REDIS_URL"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
     let postgres = from_file("DATABASE_URL=postgres://u:hunter2@h/db").unwrap();
@@ -95,13 +95,26 @@ fn what_this_version_cannot_do_is_refused_and_not_ignored() {
     for line in [
         "API_KEYS=k:admin",
         "JWT_SECRET=abc",
-        "REDIS_URL=redis://h",
         "PRIVACY_MODE=true",
         "NODE_ENV=production",
         "GATEWAY_ENV=production",
     ] {
         assert!(from_file(line).is_err(), "{line}");
     }
+}
+
+#[test]
+fn redis_is_named_with_or_without_tls_and_its_password_is_shown_nowhere() {
+    let settings = from_file("REDIS_URL=rediss://u:hunter2@h:6380/3\nREDIS_PREFIX=shop").unwrap();
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    let redis = settings.queue.redis.unwrap();
+    assert_eq!((redis.shown.as_str(), redis.prefix.as_str()), ("rediss://h:6380/3", "shop"));
+    assert!(settings.warnings.iter().any(|warning| warning.contains("STORAGE_PROVIDER")));
+    for line in ["REDIS_URL=http://h", "REDIS_URL=redis://h/x", "REDIS_URL=h:6379", "REDIS_PREFIX=a b", "WORKER_NODE=a/b"] {
+        assert!(from_file(line).is_err(), "{line}");
+    }
+    assert_eq!(from_file("WORKER_NODE=gpu-1").unwrap().worker.node, "gpu-1");
+    assert!(!from_file("").unwrap().worker.node.is_empty());
 }
 
 #[test]

@@ -1,64 +1,24 @@
-//! The servers that tests need: found on this machine or installed, started on free ports with folders of their own,
-//! stopped after. What the environment names is used in their place.
+//! A Postgres of the tests' own.
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-/// How long a server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::{PATIENCE, check, free_port, install, is_root, variable};
+
 /// The user that Debian's package makes: Postgres does not run as root.
 const POSTGRES_USER: &str = "postgres";
 
-/// Servers that run as long as this lives.
-pub(crate) struct Services {
-    postgres: Option<Postgres>,
-    given: Option<String>,
-}
-
-struct Postgres {
+pub(super) struct Postgres {
     programs: PathBuf,
     folder: PathBuf,
     url: String,
 }
 
-impl Services {
-    /// Starts what is not given.
-    pub(crate) fn start() -> Result<Self> {
-        let given = variable("DATABASE_URL").filter(|url| url.starts_with("postgres"));
-        let postgres = match &given {
-            Some(_) => None,
-            None => match Postgres::start() {
-                Ok(postgres) => Some(postgres),
-                Err(error) if variable("CI").is_none() => {
-                    eprintln!("!! Postgres can't be had here, so its tests are LEFT OUT: {error:#}");
-                    None
-                }
-                Err(error) => return Err(error.context("Postgres for the tests")),
-            },
-        };
-        Ok(Self { postgres, given })
-    }
-
-    /// What tests are told.
-    pub(crate) fn variables(&self) -> Vec<(&'static str, &str)> {
-        match self.given.as_deref().or_else(|| self.postgres.as_ref().map(|postgres| postgres.url.as_str())) {
-            Some(url) => vec![("TEST_POSTGRES_URL", url)],
-            None => vec![("TEST_WITHOUT_POSTGRES", "1")],
-        }
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the chores read what a developer or CI sets; no setting of the gateway")]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
 impl Postgres {
-    fn start() -> Result<Self> {
+    pub(super) fn start() -> Result<Self> {
         let programs = match programs() {
             Some(programs) => programs,
             None => {
@@ -73,6 +33,10 @@ impl Postgres {
         let server = Self { programs, folder, url };
         server.run(port)?;
         Ok(server)
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
     }
 
     fn run(&self, port: u16) -> Result<()> {
@@ -146,34 +110,3 @@ fn programs() -> Option<PathBuf> {
     })
 }
 
-fn install(package: &str) -> Result<()> {
-    if !is_root()? || !Path::new("/usr/bin/apt-get").exists() {
-        bail!("{package} is not installed; install it, or name a server in DATABASE_URL");
-    }
-    eprintln!("== {package} is installed for the tests");
-    check(Command::new("apt-get").args(["update", "-qq"]))?;
-    check(
-        Command::new("apt-get")
-            .args(["install", "-y", "-qq", "--no-install-recommends", package])
-            .env("DEBIAN_FRONTEND", "noninteractive"),
-    )
-}
-
-fn is_root() -> Result<bool> {
-    let output = Command::new("id").arg("-u").output().context("id -u")?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim() == "0")
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-/// Runs a program in silence; its words stand in the error where it fails.
-fn check(command: &mut Command) -> Result<()> {
-    let name = format!("{command:?}");
-    let output = command.stdin(Stdio::null()).output().with_context(|| name.clone())?;
-    if !output.status.success() {
-        bail!("{name} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
-}

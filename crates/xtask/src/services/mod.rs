@@ -1,0 +1,129 @@
+//! The servers that tests need: found on this machine or installed, started on free ports with folders of their own,
+//! stopped after. What the environment names is used in their place.
+
+mod postgres;
+mod redis;
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use self::postgres::Postgres;
+use self::redis::Redis;
+
+/// How long a server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Servers that run as long as this lives.
+pub(crate) struct Services {
+    postgres: Server<Postgres>,
+    redis: Server<Redis>,
+}
+
+/// One server, where there is one.
+enum Server<S> {
+    /// Named by the environment.
+    Given(String),
+    Started(S),
+    /// Its tests are left out.
+    None,
+}
+
+impl Services {
+    /// Starts what is not given, and finds or installs the programs that tests start themselves.
+    pub(crate) fn start() -> Result<Self> {
+        let postgres = variable("DATABASE_URL").filter(|url| url.starts_with("postgres"));
+        let services = Self {
+            postgres: server("Postgres", postgres, Postgres::start)?,
+            redis: server("Redis", variable("REDIS_URL"), Redis::start)?,
+        };
+        if variable("CI").is_some() {
+            program("haproxy", "haproxy")?;
+        }
+        Ok(services)
+    }
+
+    /// What tests are told.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, &str)> {
+        let postgres = match &self.postgres {
+            Server::Given(url) => ("TEST_POSTGRES_URL", url.as_str()),
+            Server::Started(server) => ("TEST_POSTGRES_URL", server.url()),
+            Server::None => ("TEST_WITHOUT_POSTGRES", "1"),
+        };
+        let redis = match &self.redis {
+            Server::Given(url) => ("TEST_REDIS_URL", url.as_str()),
+            Server::Started(server) => ("TEST_REDIS_URL", server.url()),
+            Server::None => ("TEST_WITHOUT_REDIS", "1"),
+        };
+        vec![postgres, redis]
+    }
+}
+
+fn server<S>(name: &str, given: Option<String>, start: impl FnOnce() -> Result<S>) -> Result<Server<S>> {
+    if let Some(url) = given {
+        return Ok(Server::Given(url));
+    }
+    match start() {
+        Ok(server) => Ok(Server::Started(server)),
+        Err(error) if variable("CI").is_none() => {
+            eprintln!("!! {name} can't be had here, so its tests are LEFT OUT: {error:#}");
+            Ok(Server::None)
+        }
+        Err(error) => Err(error.context(format!("{name} for the tests"))),
+    }
+}
+
+/// Where `program` lies: found, else installed with Debian's `package`.
+fn program(program: &str, package: &str) -> Result<PathBuf> {
+    if let Some(path) = find(program) {
+        return Ok(path);
+    }
+    install(package)?;
+    find(program).with_context(|| format!("the package {package} is installed and has no `{program}`"))
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = variable("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    folders.map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the chores read what a developer or CI sets; no setting of the gateway")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn install(package: &str) -> Result<()> {
+    if !is_root()? || !Path::new("/usr/bin/apt-get").exists() {
+        bail!("{package} is not installed; install it, or name a server in the environment");
+    }
+    eprintln!("== {package} is installed for the tests");
+    check(Command::new("apt-get").args(["update", "-qq"]))?;
+    check(
+        Command::new("apt-get")
+            .args(["install", "-y", "-qq", "--no-install-recommends", package])
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+}
+
+fn is_root() -> Result<bool> {
+    let output = Command::new("id").arg("-u").output().context("id -u")?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim() == "0")
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Runs a program in silence; its words stand in the error where it fails.
+fn check(command: &mut Command) -> Result<()> {
+    let name = format!("{command:?}");
+    let output = command.stdin(Stdio::null()).output().with_context(|| name.clone())?;
+    if !output.status.success() {
+        bail!("{name} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
