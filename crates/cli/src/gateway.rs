@@ -50,7 +50,8 @@ impl Gateway {
         };
         let address = format!("{}:{}", settings.http.host, settings.http.port);
         let state = ApiState::new(parts).await.map_err(StartError::Database)?;
-        let server = Server::bind(state, ANSWERS).map_err(|source| StartError::Bind { address, variable: "PORT", source })?;
+        let server =
+            Server::bind(state, ANSWERS).map_err(|source| StartError::Bind { address, variable: "PORT", source })?;
         let worker = if embedded || with_worker {
             let stores = Stores { database: database.clone(), broker, storage: Arc::clone(&storage) };
             Some(stores.worker(settings).await?)

@@ -46,7 +46,9 @@ impl std::fmt::Display for StartError {
             Self::Bind { address, variable, source } if source.kind() == std::io::ErrorKind::AddrInUse => {
                 write!(f, "{address} is in use by another program: stop that, or choose another {variable}")
             }
-            Self::Bind { address, variable, source } => write!(f, "{address} can't be bound (HOST, {variable}): {source}"),
+            Self::Bind { address, variable, source } => {
+                write!(f, "{address} can't be bound (HOST, {variable}): {source}")
+            }
             Self::Queue(error) => error.fmt(f),
             Self::Worker(error) => f.write_str(&chain(error)),
         }
@@ -129,4 +131,3 @@ async fn open(settings: &DatabaseSettings, access: Access) -> Result<Database, D
         .await
         .unwrap_or_else(|error| Err(DbError::Unavailable { reason: error.to_string() }))
 }
-

@@ -85,7 +85,8 @@ async fn submit(
 ) -> Result<HttpResponse, ApiError> {
     let ready = state.workflow(&request.workflow_id).await?;
     let catalogs = state.catalogs().await;
-    let (resolved, graph) = prepare(&ready.workflow, &request.inputs, &request.params, &state.size_limits(), &catalogs)?;
+    let (resolved, graph) =
+        prepare(&ready.workflow, &request.inputs, &request.params, &state.size_limits(), &catalogs)?;
     let id = state.new_job_id();
     let job = NewJob {
         id,

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::cli::{AddWorkflow, Setting};
 use crate::exit::Failure;
-use crate::stores::open_beside;
 use crate::http::{Remote, elsewhere};
+use crate::stores::open_beside;
 
 /// Registers through the gateway that holds the database, or straight into it.
 pub(crate) async fn run(setting: &Setting<'_>, args: AddWorkflow) -> Result<(), Failure> {

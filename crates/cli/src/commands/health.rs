@@ -8,8 +8,8 @@ use url::Url;
 
 use crate::cli::Setting;
 use crate::exit::Failure;
-use crate::stores::chain;
 use crate::http::Remote;
+use crate::stores::chain;
 
 /// Looks at ComfyUI and at the gateway; fails where ComfyUI can't be used.
 pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {

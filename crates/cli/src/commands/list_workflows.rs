@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::cli::{ListWorkflows, Setting};
 use crate::exit::Failure;
-use crate::stores::open_beside;
 use crate::http::{Remote, elsewhere};
+use crate::stores::open_beside;
 
 /// Lists from the database, or from the gateway that holds it.
 pub(crate) async fn run(setting: &Setting<'_>, args: ListWorkflows) -> Result<(), Failure> {

@@ -34,7 +34,10 @@ pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
         port => {
             let address = format!("{host}:{port}");
             let bound = HealthServer::start(&host, port, Arc::new(worker.problem()));
-            Some(bound.map_err(|source| Failure::failed(StartError::Bind { address, variable: "WORKER_PORT", source }))?)
+            Some(
+                bound
+                    .map_err(|source| Failure::failed(StartError::Bind { address, variable: "WORKER_PORT", source }))?,
+            )
         }
     };
     tracing::info!(

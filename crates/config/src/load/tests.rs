@@ -92,13 +92,9 @@ fn secrets_are_shown_nowhere() {
 
 #[test]
 fn what_this_version_cannot_do_is_refused_and_not_ignored() {
-    for line in [
-        "API_KEYS=k:admin",
-        "JWT_SECRET=abc",
-        "PRIVACY_MODE=true",
-        "NODE_ENV=production",
-        "GATEWAY_ENV=production",
-    ] {
+    for line in
+        ["API_KEYS=k:admin", "JWT_SECRET=abc", "PRIVACY_MODE=true", "NODE_ENV=production", "GATEWAY_ENV=production"]
+    {
         assert!(from_file(line).is_err(), "{line}");
     }
 }
@@ -110,7 +106,9 @@ fn redis_is_named_with_or_without_tls_and_its_password_is_shown_nowhere() {
     let redis = settings.queue.redis.unwrap();
     assert_eq!((redis.shown.as_str(), redis.prefix.as_str()), ("rediss://h:6380/3", "shop"));
     assert!(settings.warnings.iter().any(|warning| warning.contains("STORAGE_PROVIDER")));
-    for line in ["REDIS_URL=http://h", "REDIS_URL=redis://h/x", "REDIS_URL=h:6379", "REDIS_PREFIX=a b", "WORKER_NODE=a/b"] {
+    for line in
+        ["REDIS_URL=http://h", "REDIS_URL=redis://h/x", "REDIS_URL=h:6379", "REDIS_PREFIX=a b", "WORKER_NODE=a/b"]
+    {
         assert!(from_file(line).is_err(), "{line}");
     }
     assert_eq!(from_file("WORKER_NODE=gpu-1").unwrap().worker.node, "gpu-1");

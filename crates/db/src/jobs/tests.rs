@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use gateway_core::event::{LogLevel, LogLine};
-use gateway_core::{ErrorCode, JobError, JobId, JobStatus, OutputKind, Owner, Priority, Scope, Timestamp};
 use gateway_core::workflow::NeedsId;
+use gateway_core::{ErrorCode, JobError, JobId, JobStatus, OutputKind, Owner, Priority, Scope, Timestamp};
 use serde_json::{Map, json};
 
 use crate::jobs::*;

@@ -148,7 +148,7 @@ async fn removing_a_prefix_also_ends_its_unfinished_uploads_and_not_its_neighbou
 #[tokio::test]
 async fn more_objects_than_one_list_holds_are_removed() {
     let place = Bucket::on(Server::own(None).await, 100).await;
-    let folder = place.server.folder.as_ref().unwrap().path().join(server::BUCKET).join(&place.storage.prefix);
+    let folder = place.server.folder().unwrap().join(server::BUCKET).join(&place.storage.prefix);
     std::fs::create_dir_all(folder.join("day")).unwrap();
     for number in 0..2_100 {
         std::fs::write(folder.join(format!("day/job.1.{number}")), b"x").unwrap();
@@ -212,7 +212,7 @@ async fn a_signed_url_reads_its_object_and_no_other() {
 #[tokio::test]
 async fn a_bucket_in_the_host_name_is_signed_as_such() {
     let server = Server::own(Some("s3.example")).await;
-    std::fs::write(server.folder.as_ref().unwrap().path().join(server::BUCKET).join("x"), b"hello").unwrap();
+    std::fs::write(server.folder().unwrap().join(server::BUCKET).join("x"), b"hello").unwrap();
     let settings = S3Settings {
         endpoint: Some(String::from("http://s3.example")),
         path_style: false,

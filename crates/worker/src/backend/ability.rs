@@ -33,7 +33,11 @@ impl Ability {
         }
         let missing = self.catalog.as_ref().map(|catalog| needs.missing_in(catalog)).unwrap_or_default();
         let id = needs.id();
-        if missing.is_empty() { self.cannot.remove(&id) } else { self.cannot.insert(id) };
+        if missing.is_empty() {
+            self.cannot.remove(&id)
+        } else {
+            self.cannot.insert(id)
+        };
         self.known.insert(id, needs.clone());
         missing
     }

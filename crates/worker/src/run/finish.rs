@@ -13,8 +13,8 @@ use super::stop::Reason;
 use super::{Ended, Finished, Run, Setback};
 use crate::backend::Stuck;
 use crate::context::Context;
-use crate::hint;
 use crate::failure;
+use crate::hint;
 
 /// Between two tries to settle a job while the database is away.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);

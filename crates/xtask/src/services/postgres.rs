@@ -109,4 +109,3 @@ fn programs() -> Option<PathBuf> {
         std::env::split_paths(&path).find(|folder| folder.join("initdb").is_file() && folder.join("pg_ctl").is_file())
     })
 }
-
