@@ -4,6 +4,7 @@
 mod answer;
 pub mod chaos;
 mod gateway;
+pub mod stack;
 mod wait;
 
 pub use answer::Answer;

@@ -13,8 +13,10 @@ use crate::hint;
 const INTERVAL: Duration = Duration::from_secs(5);
 /// A job that the queue was not told of within this time never will be by whoever accepted it.
 const FORGOTTEN_MS: i64 = 2_000;
-/// Workers that a job may lose before it is held for what kills them.
-const MAX_CRASHES: i32 = 10;
+/// Workers of many that a job may lose before it is held for what kills them.
+const MAX_CRASHES: i32 = 3;
+/// The same where one process does all: whatever ends it hits every job that runs, and most are innocent.
+const MAX_CRASHES_ALONE: i32 = 10;
 const PAGE: i64 = 500;
 /// How often one of all workers looks whether the queue knows every waiting job: one that has failed over may lack the
 /// latest.
@@ -31,7 +33,7 @@ pub(crate) async fn at_start(context: &Context) -> Result<(), DbError> {
     let far = Timestamp::from_millis(i64::MAX);
     let mut recovered = 0;
     loop {
-        let page = context.parts.database.recover_jobs(far, MAX_CRASHES, PAGE).await?;
+        let page = context.parts.database.recover_jobs(far, MAX_CRASHES_ALONE, PAGE).await?;
         recovered += page.len();
         if page.is_empty() {
             break;
@@ -66,7 +68,8 @@ pub(crate) async fn run(context: Arc<Context>) {
 
 async fn sweep(context: &Context) -> Result<(), DbError> {
     let (database, broker) = (&context.parts.database, &context.parts.broker);
-    let recovered = database.recover_jobs(database.now(), MAX_CRASHES, PAGE).await?;
+    let crashes = if broker.is_shared() { MAX_CRASHES } else { MAX_CRASHES_ALONE };
+    let recovered = database.recover_jobs(database.now(), crashes, PAGE).await?;
     if !recovered.is_empty() {
         tracing::warn!(jobs = recovered.len(), "claims ran out: the jobs are queued again");
     }

@@ -1,13 +1,43 @@
-//! The process is killed at any moment; what it promised must hold.
+//! Experiments that break what a gateway is made of, in their short form; `cargo xtask chaos` runs them at full size.
 
 use std::path::PathBuf;
 
-use gateway_testkit::chaos::Chaos;
+use gateway_testkit::chaos::{Place, Scale, run, table};
 
-#[tokio::test]
-async fn a_killed_gateway_loses_no_job_and_runs_no_prompt_twice() {
+/// Runs one; without a Postgres and a Redis server only what needs neither.
+#[expect(clippy::disallowed_methods, reason = "the test command tells where its servers are")]
+async fn holds(number: u32) {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_comfyui-gateway"));
-    let report = Chaos { binary, kills: 12, jobs: 60, seed: 3 }.run().await;
-    assert!(report.broken.is_empty(), "{report:#?}");
-    assert_eq!(report.accepted, 60);
+    let postgres = std::env::var("TEST_POSTGRES_URL").ok();
+    let without = ["TEST_WITHOUT_POSTGRES", "TEST_WITHOUT_REDIS"].iter().any(|name| std::env::var(name).is_ok());
+    if number != 0 && without {
+        return;
+    }
+    assert!(number == 0 || postgres.is_some(), "no Postgres: run the tests by `cargo xtask test`");
+    let place = Place { binary, postgres: postgres.unwrap_or_default(), scale: Scale::Short, seed: 3 };
+    let outcome = run(number, &place).await;
+    assert!(outcome.broken.is_empty(), "{}", table(&[outcome]));
 }
+
+macro_rules! experiments {
+    ($($name:ident: $number:literal),* $(,)?) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $name() { holds($number).await; })*
+    };
+}
+
+experiments!(
+    a_killed_gateway_loses_no_job_and_runs_no_prompt_twice: 0,
+    killed_workers_lose_no_job: 1,
+    killed_apis_lose_no_job_and_make_none_twice: 2,
+    a_frozen_worker_writes_nothing_when_it_wakes: 5,
+    a_lost_answer_of_comfyui_makes_no_second_prompt: 9,
+    a_deadly_job_is_held_after_three_deaths_and_takes_no_other_with_it: 10,
+    workers_are_replaced_under_load_without_a_trace: 15,
+    a_flushed_redis_costs_time_only: 21,
+    a_killed_redis_without_persistence_costs_time_only: 22,
+    jobs_are_accepted_and_run_while_redis_is_away: 24,
+    ended_database_sessions_cost_nobody_a_job: 28,
+    a_cancel_at_any_moment_ends_as_it_was_answered: 35,
+    a_stopped_worker_hands_back_what_it_does_not_finish: 42,
+    a_full_queue_is_taken_up_again_after_everything_was_restarted: 45,
+);

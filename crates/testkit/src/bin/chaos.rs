@@ -1,42 +1,46 @@
-//! `cargo xtask chaos`: kills a gateway while it works, and counts.
+//! `cargo xtask chaos`: breaks what a gateway is made of while it works, and counts.
 
-#![expect(clippy::print_stdout, reason = "its result belongs on standard output")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "its result belongs on standard output")]
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use gateway_testkit::chaos::Chaos;
+use gateway_testkit::chaos::{EXPERIMENTS, Place, Scale, run, table};
 
 #[derive(Parser)]
 struct Cli {
     /// The gateway's binary.
     #[arg(long)]
     binary: PathBuf,
-    /// How often it is killed.
-    #[arg(long, default_value_t = 50)]
-    kills: usize,
-    /// How many jobs are accepted meanwhile.
-    #[arg(long, default_value_t = 200)]
-    jobs: usize,
-    /// Decides when it is killed.
+    /// A Postgres server on which databases may be made.
+    #[arg(long)]
+    postgres: String,
+    /// Seconds in place of hours.
+    #[arg(long)]
+    short: bool,
+    /// Only these experiments, comma-separated.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<u32>,
+    /// Decides what is random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Cli { binary, kills, jobs, seed } = Cli::parse();
-    let report = Chaos { binary, kills, jobs, seed }.run().await;
-    println!(
-        "{kills} kills, {} jobs accepted, {} known, {} prompts run, {} promises broken",
-        report.accepted,
-        report.known,
-        report.started,
-        report.broken.len()
-    );
-    for broken in &report.broken {
-        println!("  {broken}");
+    let Cli { binary, postgres, short, only, seed } = Cli::parse();
+    let scale = if short { Scale::Short } else { Scale::Full };
+    let place = Place { binary, postgres, scale, seed };
+    let mut outcomes = Vec::new();
+    for (number, name) in EXPERIMENTS.iter().filter(|(number, _)| only.is_empty() || only.contains(number)) {
+        eprintln!("== {number}: {name}");
+        let outcome = run(*number, &place).await;
+        eprint!("{}", table(std::slice::from_ref(&outcome)));
+        outcomes.push(outcome);
     }
-    if report.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!("{}", table(&outcomes));
+    let broken = outcomes.iter().filter(|outcome| !outcome.broken.is_empty()).count();
+    println!("{} experiments, {broken} with a broken promise", outcomes.len());
+    if broken == 0 && !outcomes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -14,32 +14,43 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::gateway::tiny_workflow;
+use crate::stack::free_port;
 use crate::wait::until;
+
+use super::{Found, Place, Random};
+
+/// Kills the one process of a gateway without other servers.
+pub(super) async fn run(place: &Place) -> Found {
+    let (kills, jobs) = place.scale.of((12, 60), (200, 800));
+    let report = Chaos { binary: place.binary.clone(), kills, jobs, seed: place.seed }.run().await;
+    Found {
+        done: format!("{kills} kills of the one process, {} jobs accepted", report.accepted),
+        measured: format!("{} jobs known, {} prompts", report.known, report.started),
+        broken: report.broken,
+    }
+}
 
 /// What a run does.
 #[derive(Debug, Clone)]
-pub struct Chaos {
-    /// The gateway's binary.
-    pub binary: PathBuf,
+struct Chaos {
+    binary: PathBuf,
     /// How often it is killed.
-    pub kills: usize,
+    kills: usize,
     /// How many jobs are accepted.
-    pub jobs: usize,
+    jobs: usize,
     /// Decides when.
-    pub seed: u64,
+    seed: u64,
 }
 
 /// What was counted.
 #[derive(Debug)]
-pub struct Report {
-    /// Jobs that were answered with 202.
-    pub accepted: usize,
+struct Report {
+    accepted: usize,
     /// Jobs in the database, those among them whose answer was lost in a kill.
-    pub known: usize,
+    known: usize,
     /// Prompts that ComfyUI started.
-    pub started: u64,
-    /// What broke the promise; empty where it holds.
-    pub broken: Vec<String>,
+    started: u64,
+    broken: Vec<String>,
 }
 
 struct Process {
@@ -84,19 +95,8 @@ impl Setting {
     }
 }
 
-/// A small generator: the same seed gives the same run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
-}
-
 impl Chaos {
-    /// Runs it.
-    pub async fn run(self) -> Report {
+    async fn run(self) -> Report {
         let folder = tempfile::tempdir().expect("a folder");
         let switches = Switches { node_ms: 15, ..Switches::default() };
         let sim = Simulator::start(SimConfig { switches, ..SimConfig::default() }).await.expect("the simulator starts");
@@ -126,7 +126,7 @@ impl Chaos {
     }
 
     async fn kill_often(&self, setting: &Setting, mut process: Process, client: &Client) -> Process {
-        let mut random = Random(self.seed);
+        let mut random = Random::new(self.seed);
         for _ in 0..self.kills {
             // From before it listens to well into its work.
             tokio::time::sleep(Duration::from_millis(random.below(700))).await;
@@ -139,10 +139,6 @@ impl Chaos {
         wait_live(client, &setting.url()).await;
         process
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
 }
 
 async fn wait_live(client: &Client, url: &str) {

@@ -1,0 +1,169 @@
+//! A Redis that forgets, dies, is away, or comes back to a full queue.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{Found, Place, Random, Trial, all_succeeded, percentile, states};
+use crate::stack::Submitted;
+use crate::wait::until;
+
+/// Experiment 21.
+pub(super) async fn flushed(place: &Place) -> Found {
+    let (times, pause, jobs) = place.scale.of((3, 2, 160), (20, 30, 12_000));
+    let trial = Trial::start(place, |config| config.switches.node_ms = 5).await;
+    let load = trial.submit(jobs, Some(20.0));
+    for _ in 0..times {
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+        assert_eq!(trial.stack.redis.ask(&["flushall"]), "OK");
+    }
+    let submitted = load.await.expect("the load");
+    let began = Instant::now();
+    let (mut audit, _stack) = trial.audit(&submitted).await;
+    all_succeeded(&mut audit);
+    Found {
+        done: format!("{times} times FLUSHALL at 20 jobs a second, {jobs} in all"),
+        measured: format!("{}; all counted {:.1} s after the last one", states(&audit), began.elapsed().as_secs_f64()),
+        broken: audit.broken,
+    }
+}
+
+/// Experiment 22.
+pub(super) async fn killed(place: &Place) -> Found {
+    let (times, jobs) = place.scale.of((3, 150), (50, 3_000));
+    let mut trial = Trial::start(place, |config| {
+        config.redis_appends = false;
+        config.switches.node_ms = 5;
+    })
+    .await;
+    let load = trial.submit(jobs, Some(25.0));
+    let mut random = Random::new(place.seed);
+    for _ in 0..times {
+        random.pause(2_500).await;
+        trial.stack.redis.kill();
+        random.pause(500).await;
+        trial.stack.redis.restart().await;
+    }
+    let submitted = load.await.expect("the load");
+    let (mut audit, _stack) = trial.audit(&submitted).await;
+    all_succeeded(&mut audit);
+    Found {
+        done: format!("{times} kills of a Redis without persistence under {jobs} jobs"),
+        measured: states(&audit),
+        broken: audit.broken,
+    }
+}
+
+/// Experiment 24.
+pub(super) async fn away(place: &Place) -> Found {
+    let seconds = place.scale.of(6, 600);
+    let rate = 20.0;
+    let mut trial = Trial::start(place, |config| config.switches.node_ms = 5).await;
+    let part = |seconds: u64| usize::try_from(seconds).unwrap_or(0) * rate as usize;
+    let before = trial.submit_named("before", part(seconds.min(30)), Some(rate)).await.expect("the load");
+    until("what came before is done", || async { (trial.waiting().await? == 0).then_some(()) }).await;
+    trial.stack.redis.kill();
+    let load = trial.submit_named("away", part(seconds), Some(rate));
+    let away = load.await.expect("the load");
+    let left = trial.waiting().await.unwrap_or(usize::MAX);
+    trial.stack.redis.restart().await;
+    let after = trial.submit_named("after", part(2), Some(rate)).await.expect("the load");
+    let p99 = |jobs: &[Submitted]| percentile(&mut jobs.iter().map(|job| job.took).collect::<Vec<_>>(), 0.99);
+    // The first calls find out that it is away.
+    let settled = away.get(usize::try_from(away.len() / 4).unwrap_or(0)..).unwrap_or_default();
+    let (usual, without) = (p99(&before), p99(settled));
+    let refused = away.iter().filter(|job| !job.refusals.is_empty()).count();
+    let all: Vec<Submitted> = before.into_iter().chain(away.clone()).chain(after).collect();
+    let (mut audit, _stack) = trial.audit(&all).await;
+    all_succeeded(&mut audit);
+    if refused > 0 {
+        audit.broken.push(format!("{refused} POSTs were answered with another status than 202"));
+    }
+    if left > away.len() / 2 {
+        audit.broken.push(format!("{left} of {} jobs still waited while Redis was away", away.len()));
+    }
+    Found {
+        done: format!("Redis away for {seconds} s at {rate} POSTs a second"),
+        measured: format!(
+            "{}; {left} of {} left to do when it came back; POST p99 {without:.1} ms, {usual:.1} ms with Redis",
+            states(&audit),
+            away.len()
+        ),
+        broken: audit.broken,
+    }
+}
+
+/// Experiment 45.
+pub(super) async fn restarted_full(place: &Place) -> Found {
+    let jobs = place.scale.of(600, 50_000);
+    let mut trial = Trial::start(place, |config| {
+        config.switches.node_ms = 1;
+        config.redis_appends = false;
+        config.variables.push((String::from("QUEUE_MAX_DEPTH"), String::from("1000000")));
+    })
+    .await;
+    let paused = trial.stack.client().post(trial.stack.url("/queue/pause")).send().await.expect("an answer");
+    assert_eq!(paused.status(), 200);
+    let submitted = trial.submit(jobs, None).await.expect("the load");
+    for number in 0..trial.stack.workers.len() {
+        trial.stack.workers[number].process.kill();
+    }
+    trial.stack.redis.kill();
+    trial.stack.redis.restart().await;
+    let resumed = trial.stack.client().post(trial.stack.url("/queue/resume")).send().await.expect("an answer");
+    assert_eq!(resumed.status(), 200);
+    let began = Instant::now();
+    for number in 0..2 {
+        trial.stack.restart_api(number);
+    }
+    for number in 0..trial.stack.workers.len() {
+        trial.stack.restart_worker(number).await;
+    }
+    let mut most_sessions = 0;
+    let mut done = None;
+    let first = until("the first job starts", || async {
+        let started: u64 = trial.stack.sims.iter().map(|sim| sim.stats().prompts_started).sum();
+        (started > 0).then(|| began.elapsed())
+    })
+    .await;
+    while done.is_none() && began.elapsed() < Duration::from_secs(5) {
+        most_sessions = most_sessions.max(trial.stack.postgres.sessions());
+        done = trial.waiting().await.filter(|waiting| *waiting == 0);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let processes = 2 + trial.stack.workers.len();
+    // Readers, the writer, the lock, and what looks on.
+    let allowed = processes * (4 + 2) + 4;
+    let (mut audit, _stack) = trial.audit(&submitted).await;
+    all_succeeded(&mut audit);
+    if first > Duration::from_secs(5) {
+        audit.broken.push(format!("the first job started after {:.1} s", first.as_secs_f64()));
+    }
+    if most_sessions > allowed {
+        audit.broken.push(format!("{most_sessions} sessions on the database, {allowed} allowed"));
+    }
+    Found {
+        done: format!("APIs, workers and an empty Redis started with {jobs} jobs waiting"),
+        measured: format!(
+            "first job after {:.1} s; {most_sessions} database sessions at most; {}",
+            first.as_secs_f64(),
+            states(&audit)
+        ),
+        broken: audit.broken,
+    }
+}
+
+impl Trial {
+    fn submit_named(&self, name: &str, jobs: usize, rate: Option<f64>) -> tokio::task::JoinHandle<Vec<Submitted>> {
+        let load = crate::stack::Load { jobs, rate, name: name.to_owned(), url: self.stack.url("") };
+        tokio::spawn(load.run(self.stack.client().clone()))
+    }
+
+    /// How many jobs wait or run.
+    async fn waiting(&self) -> Option<usize> {
+        let stats: Value =
+            self.stack.client().get(self.stack.url("/jobs/stats")).send().await.ok()?.json().await.ok()?;
+        let count = |state: &str| usize::try_from(stats["jobs"][state].as_u64().unwrap_or(0)).unwrap_or(usize::MAX);
+        Some(count("queued") + count("running"))
+    }
+}

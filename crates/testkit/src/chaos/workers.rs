@@ -1,0 +1,259 @@
+//! Workers that die, freeze, are replaced or stop.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use gateway_core::{JobStatus, Scope};
+use gateway_db::Filter;
+use serde_json::{Value, json};
+
+use super::{Found, Place, Random, Trial, all_succeeded, percentile, states};
+use crate::stack::{Audit, Stack};
+use crate::wait::until;
+
+/// Experiment 1.
+pub(super) async fn killed(place: &Place) -> Found {
+    let (kills, jobs, workers) = place.scale.of((6, 80, 3), (200, 2_000, 4));
+    let mut trial = Trial::start(place, |config| config.workers = workers).await;
+    let load = trial.submit(jobs, Some(place.scale.of(25.0, 8.0)));
+    let mut random = Random::new(place.seed);
+    for _ in 0..kills {
+        random.pause(place.scale.of(700, 1_500)).await;
+        let victim = usize::try_from(random.below(workers as u64)).unwrap_or(0);
+        trial.stack.restart_worker(victim).await;
+    }
+    let submitted = load.await.expect("the load");
+    let (mut audit, stack) = trial.audit(&submitted).await;
+    let mut recoveries = recoveries(&stack).await;
+    let limit = (stack.config.lease + 15) as f64 * 1_000.0;
+    let p95 = percentile(&mut recoveries, 0.95);
+    if p95 > limit {
+        audit.broken.push(format!("recovery takes {p95:.0} ms at p95, more than {limit:.0} ms"));
+    }
+    // Three losses hold a job: by chance, few have that many.
+    let most_dead = jobs / 200;
+    if audit.dead > most_dead || audit.states.get("failed").copied().unwrap_or(0) > audit.dead {
+        audit.broken.push(format!("{:?}, {} held", audit.states, audit.dead));
+    }
+    Found {
+        done: format!("{kills} kills of {workers} workers over {jobs} jobs, claims of {} s", stack.config.lease),
+        measured: format!("{}; {} recoveries, p95 {:.1} s", states(&audit), recoveries.len(), p95 / 1_000.0),
+        broken: audit.broken,
+    }
+}
+
+/// How long it took at most until each job that lost a worker was back in the queue: from the beginning of its run on.
+async fn recoveries(stack: &Stack) -> Vec<Duration> {
+    let database = stack.database().await;
+    let mut found = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = database.list_jobs(Scope::All, Filter::default(), cursor, 500).await.expect("jobs");
+        let Some(last) = page.last() else { return found };
+        cursor = Some(last.id);
+        for job in page.iter().filter(|job| job.crashes > 0 && job.status.is_ended()) {
+            let lines = database.logs_of(job.id).await.unwrap_or_default();
+            let lost = lines.iter().find(|line| line.event == "worker_lost");
+            let started = job.started_at;
+            if let (Some(lost), Some(started)) = (lost, started) {
+                let waited = lost.time.millis_since(started).max(0);
+                found.push(Duration::from_millis(u64::try_from(waited).unwrap_or(0)));
+            }
+        }
+    }
+}
+
+/// Experiment 5.
+pub(super) async fn frozen(place: &Place) -> Found {
+    let (times, jobs) = place.scale.of((1, 12), (100, 1_000));
+    let mut trial = Trial::start(place, |config| {
+        config.workers = 2;
+        // Long enough to be frozen in the middle of a job.
+        config.switches.node_ms = 400;
+    })
+    .await;
+    let load = trial.submit(jobs, Some(place.scale.of(6.0, 3.0)));
+    let lease = trial.stack.config.lease;
+    let mut random = Random::new(place.seed);
+    for number in 0..times {
+        let victim = number % 2;
+        let worker = trial.stack.workers[victim].id.clone();
+        until("the worker runs a job", || async {
+            let running: Value = trial
+                .stack
+                .client()
+                .get(trial.stack.url("/jobs?status=running"))
+                .send()
+                .await
+                .ok()?
+                .json()
+                .await
+                .ok()?;
+            running["items"].as_array()?.iter().any(|job| job["worker"] == worker.as_str()).then_some(())
+        })
+        .await;
+        random.pause(300).await;
+        trial.stack.workers[victim].process.signal("STOP");
+        tokio::time::sleep(Duration::from_secs(lease * 3 / 2)).await;
+        trial.stack.workers[victim].process.signal("CONT");
+        assert!(trial.stack.workers[victim].process.runs(), "a worker that was frozen goes on");
+    }
+    let submitted = load.await.expect("the load");
+    let (mut audit, _stack) = trial.audit(&submitted).await;
+    all_succeeded(&mut audit);
+    Found {
+        done: format!("{times} times a worker frozen for {} s, claims of {lease} s", lease * 3 / 2),
+        measured: states(&audit),
+        broken: audit.broken,
+    }
+}
+
+/// Experiment 10.
+pub(super) async fn poisoned(place: &Place) -> Found {
+    let (jobs, workers) = place.scale.of((40, 3), (500, 4));
+    let mut trial = Trial::start(place, |config| config.workers = workers).await;
+    let client = trial.stack.client().clone();
+    // One that takes long enough to be caught at it.
+    let mut slow = crate::gateway::tiny_workflow();
+    slow["id"] = json!("poison");
+    let created = client.post(trial.stack.url("/workflows")).json(&slow).send().await.expect("an answer");
+    assert_eq!(created.status(), 201);
+    let poison = json!({"workflowId": "poison", "inputs": {"color": 1}, "priority": "high"});
+    let answer = client.post(trial.stack.url("/jobs")).json(&poison).send().await.expect("an answer");
+    let id = answer.json::<Value>().await.expect("JSON")["jobId"].as_str().expect("an id").to_owned();
+    let load = trial.submit(jobs, Some(20.0));
+    let mut deaths = 0;
+    loop {
+        let url = trial.stack.url(&format!("/jobs/{id}"));
+        let Ok(answer) = client.get(&url).send().await else { continue };
+        let job: Value = answer.json().await.unwrap_or_default();
+        match job["status"].as_str() {
+            Some("running") => {
+                let worker = job["worker"].as_str().unwrap_or_default().to_owned();
+                let victim = trial.stack.workers.iter().position(|node| node.id == worker);
+                if let Some(victim) = victim {
+                    deaths += 1;
+                    // ComfyUI dies with it: nothing is left to be adopted.
+                    trial.stack.workers[victim].process.kill();
+                    trial.stack.sims[victim].crash().await;
+                    trial.stack.sims[victim].restart().await.expect("the simulator");
+                    trial.stack.restart_worker(victim).await;
+                }
+            }
+            Some("queued") | None => {}
+            Some(_ended) => break,
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let submitted = load.await.expect("the load");
+    let (mut audit, stack) = trial.audit(&submitted).await;
+    let job = stack.database().await.find_job(id.parse().expect("an id"), Scope::All).await.expect("a row");
+    let job = job.expect("the job");
+    if job.status == JobStatus::Succeeded {
+        // It was quicker than whoever was to kill its worker: nothing was shown.
+        audit.broken.push(String::from("the deadly job was not deadly"));
+    } else if (job.crashes, deaths) != (3, 3) || audit.dead != 1 {
+        audit.broken.push(format!("held after {} losses and {deaths} deaths; {} held", job.crashes, audit.dead));
+    }
+    let succeeded = audit.states.get("succeeded").copied().unwrap_or_default();
+    if succeeded != jobs {
+        audit.broken.push(format!("{succeeded} of {jobs} other jobs succeeded"));
+    }
+    Found {
+        done: format!("one deadly job among {jobs}, {workers} workers"),
+        measured: format!("held after {deaths} deaths; {}", states(&audit)),
+        broken: audit.broken,
+    }
+}
+
+/// Experiment 15.
+pub(super) async fn replaced(place: &Place) -> Found {
+    let (rounds, workers, jobs) = place.scale.of((1, 3, 100), (20, 4, 4_000));
+    let mut trial = Trial::start(place, |config| {
+        config.workers = workers;
+        config.switches.node_ms = 40;
+    })
+    .await;
+    let load = trial.submit(jobs, Some(20.0));
+    let mut names = BTreeMap::new();
+    for _ in 0..rounds {
+        for number in 0..workers {
+            let next = trial.stack.spawn_worker(number).await;
+            let mut old = std::mem::replace(&mut trial.stack.workers[number], next);
+            *names.entry(old.id.clone()).or_insert(0) += 1;
+            old.process.signal("TERM");
+            let ended = old.process.ended(Duration::from_secs(trial.stack.config.grace + 15)).await;
+            assert!(ended.is_some_and(|status| status.success()), "a worker stops: {}", old.process.log_tail());
+        }
+    }
+    let submitted = load.await.expect("the load");
+    let (mut audit, stack) = trial.audit(&submitted).await;
+    all_succeeded(&mut audit);
+    no_losses(&mut audit, &stack).await;
+    if names.values().any(|times| *times > 1) {
+        audit.broken.push(String::from("a name was used twice"));
+    }
+    Found {
+        done: format!("{} workers replaced, new before old, under {jobs} jobs", rounds * workers),
+        measured: states(&audit),
+        broken: audit.broken,
+    }
+}
+
+/// Experiment 42.
+pub(super) async fn stopped(place: &Place) -> Found {
+    let times = place.scale.of(2, 100);
+    let grace = place.scale.of(3, 30);
+    let mut trial = Trial::start(place, |config| {
+        config.workers = 2;
+        config.grace = grace;
+    })
+    .await;
+    // From a moment to longer than the grace.
+    trial.stack.sims[0].update(|switches| switches.node_ms = 50);
+    trial.stack.sims[1].update(|switches| switches.node_ms = grace * 1_000);
+    let load = trial.submit(times * 6, Some(5.0));
+    let mut longest = Duration::ZERO;
+    let mut broken = Vec::new();
+    let mut random = Random::new(place.seed);
+    for number in 0..times {
+        random.pause(1_500).await;
+        let victim = (number + 1) % 2;
+        let worker = &mut trial.stack.workers[victim].process;
+        let began = Instant::now();
+        worker.signal("TERM");
+        let ended = worker.ended(Duration::from_secs(grace + 30)).await;
+        longest = longest.max(began.elapsed());
+        if !ended.is_some_and(|status| status.success()) {
+            broken.push(format!("a worker did not stop: {}", worker.log_tail()));
+        }
+        trial.stack.restart_worker(victim).await;
+    }
+    trial.stack.sims[1].update(|switches| switches.node_ms = 50);
+    if longest > Duration::from_secs(grace + 1) + Duration::from_millis(500) {
+        broken.push(format!("the slowest took {:.1} s", longest.as_secs_f64()));
+    }
+    let submitted = load.await.expect("the load");
+    let (mut audit, stack) = trial.audit(&submitted).await;
+    all_succeeded(&mut audit);
+    no_losses(&mut audit, &stack).await;
+    audit.broken.extend(broken);
+    Found {
+        done: format!("{times} stops with a grace of {grace} s, jobs shorter and longer than that"),
+        measured: format!("slowest stop {:.1} s; {}", longest.as_secs_f64(), states(&audit)),
+        broken: audit.broken,
+    }
+}
+
+/// No job counts the loss of a worker.
+async fn no_losses(audit: &mut Audit, stack: &Stack) {
+    let database = stack.database().await;
+    let mut cursor = None;
+    loop {
+        let page = database.list_jobs(Scope::All, Filter::default(), cursor, 500).await.expect("jobs");
+        let Some(last) = page.last() else { return };
+        cursor = Some(last.id);
+        let lost = page.iter().filter(|job| job.crashes > 0);
+        audit.broken.extend(lost.map(|job| format!("{} counts {} lost workers", job.id, job.crashes)));
+    }
+}
