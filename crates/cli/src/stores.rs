@@ -107,10 +107,10 @@ impl Stores {
     }
 }
 
-/// Opens the database for a command: alone where it is a file, beside a gateway that runs where it is a server.
-pub(crate) async fn open_beside(settings: &DatabaseSettings) -> Result<Database, DbError> {
-    let access = if settings.file().is_some() { Access::Exclusive } else { Access::Beside };
-    open(settings, access).await
+/// Opens the database for a command: alone where it is a file of one process, else beside a gateway that runs.
+pub(crate) async fn open_beside(settings: &Settings) -> Result<Database, DbError> {
+    let alone = settings.database.file().is_some() && settings.queue.redis.is_none();
+    open(&settings.database, if alone { Access::Exclusive } else { Access::Beside }).await
 }
 
 /// Opens the database for a process that serves or works. One that has just ended may hold it a moment longer: on a

@@ -22,7 +22,7 @@ pub(crate) async fn run(setting: &Setting<'_>, args: AddWorkflow) -> Result<(), 
     let through_gateway = "the running gateway";
     let (version, through): (i64, &str) = match &args.gateway {
         Some(url) => (send(&Remote::new(url)?, &new, &args).await?, through_gateway),
-        None => match open_beside(&settings.database).await {
+        None => match open_beside(&settings).await {
             Ok(database) => (store(&database, new, args.replace).await?.into(), "the database"),
             Err(held @ DbError::InUse { .. }) => {
                 let sent = send(&Remote::local(&settings)?, &new, &args).await;

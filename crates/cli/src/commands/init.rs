@@ -24,7 +24,7 @@ pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
         note(root.display().to_string(), make_folder(root)?);
     }
     let new = settings.database.file().is_some_and(|path| !path.exists());
-    let database = match open_beside(&settings.database).await {
+    let database = match open_beside(&settings).await {
         Ok(database) => Some(database),
         // A gateway that runs has it open, and it is there.
         Err(DbError::InUse { .. }) => None,

@@ -31,6 +31,11 @@ struct Cli {
 async fn main() -> ExitCode {
     let Cli { binary, postgres, short, only, seed } = Cli::parse();
     let scale = if short { Scale::Short } else { Scale::Full };
+    // Processes are started in folders of their own.
+    let Ok(binary) = std::fs::canonicalize(&binary) else {
+        eprintln!("there is no {}", binary.display());
+        return ExitCode::FAILURE;
+    };
     let place = Place { binary, postgres, scale, seed };
     let mut outcomes = Vec::new();
     for (number, name) in EXPERIMENTS.iter().filter(|(number, _)| only.is_empty() || only.contains(number)) {

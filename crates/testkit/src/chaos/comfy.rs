@@ -1,8 +1,12 @@
 //! Answers of ComfyUI that get lost, and jobs that are canceled at any moment.
 
+use std::time::Duration;
+
+use reqwest::Client;
 use serde_json::Value;
 
 use super::{Found, Place, Random, Trial, all_succeeded, states};
+use crate::stack::{Load, Submitted};
 
 /// Experiment 9.
 pub(super) async fn lost_answers(place: &Place) -> Found {
@@ -29,34 +33,23 @@ pub(super) async fn lost_answers(place: &Place) -> Found {
 
 /// Experiment 35.
 pub(super) async fn canceled(place: &Place) -> Found {
-    let jobs = place.scale.of(120, 5_000);
-    let trial = Trial::start(place, |config| config.switches.node_ms = 10).await;
-    let submitted = trial.submit(jobs, Some(place.scale.of(60.0, 40.0)));
-    let submitted = {
-        // Each one while others come: some wait, some run, some have ended.
-        let submitted = submitted.await.expect("the load");
-        let mut random = Random::new(place.seed);
-        let mut cancels = tokio::task::JoinSet::new();
-        for job in &submitted {
-            if random.below(2) == 0 {
-                continue;
-            }
-            random.pause(25).await;
-            let url = trial.stack.url(&format!("/jobs/{}/cancel", job.id));
-            let (client, id) = (trial.stack.client().clone(), job.id.clone());
-            cancels.spawn(async move {
-                let answer = client.post(url).send().await.expect("an answer");
-                let status = answer.status().as_u16();
-                (id, status, answer.json::<Value>().await.unwrap_or_default())
-            });
-        }
-        let answers = cancels.join_all().await;
-        (submitted, answers)
-    };
-    let (submitted, answers) = submitted;
-    let url = trial.stack.url("/jobs");
+    let jobs = place.scale.of(60_u64, 5_000);
+    let trial = Trial::start(place, |config| config.switches.node_ms = 250).await;
     let client = trial.stack.client().clone();
+    let load = Load { jobs: 0, rate: None, name: String::from("r"), url: trial.stack.url("") };
+    let mut random = Random::new(place.seed);
+    let mut clients = tokio::task::JoinSet::new();
+    for number in 0..jobs {
+        // As many as the workers do, so that some wait, some run, and some have ended.
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let after = (random.below(2) == 0).then(|| Duration::from_millis(random.below(900)));
+        clients.spawn(one(load.clone(), client.clone(), number, after));
+    }
+    let (submitted, answers): (Vec<_>, Vec<_>) = clients.join_all().await.into_iter().unzip();
+    let answers: Vec<_> = answers.into_iter().flatten().collect();
+    let url = trial.stack.url("/jobs");
     let (mut audit, stack) = trial.audit(&submitted).await;
+    let mut ends = (0, 0);
     let mut asked = std::collections::BTreeSet::new();
     for (id, status, answer) in &answers {
         let job: Value = match client.get(format!("{url}/{id}")).send().await {
@@ -71,6 +64,8 @@ pub(super) async fn canceled(place: &Place) -> Found {
             (409, _) => matches!(end.as_str(), "canceled" | "succeeded"),
             _ => false,
         };
+        let canceled = usize::from(end == "canceled");
+        ends = (ends.0 + canceled, ends.1 + 1 - canceled);
         if !agrees {
             audit.broken.push(format!("{id}: the answer was {status} {answer}, and it is {end}"));
         }
@@ -82,9 +77,38 @@ pub(super) async fn canceled(place: &Place) -> Found {
             audit.broken.push(format!("{} was not to be canceled, and did not succeed", job.id));
         }
     }
+    // Some while they waited, some while they ran, some too late.
+    let interrupted = audit.prompts as usize - audit.states.get("succeeded").copied().unwrap_or(0);
+    if ends.0 == 0 || ends.1 == 0 || interrupted == 0 {
+        audit.broken.push(format!(
+            "{} canceled, {interrupted} of them running, {} too late: nothing was shown",
+            ends.0, ends.1
+        ));
+    }
     Found {
         done: format!("{} of {jobs} jobs canceled at a random moment", answers.len()),
-        measured: states(&audit),
+        measured: format!(
+            "{} canceled ({interrupted} while they ran), {} too late; {}",
+            ends.0,
+            ends.1,
+            states(&audit)
+        ),
         broken: audit.broken,
     }
+}
+
+/// Submits a job, and cancels it `after` that; gives the answer to the latter.
+async fn one(
+    load: Load,
+    client: Client,
+    number: u64,
+    after: Option<Duration>,
+) -> (Submitted, Option<(String, u16, Value)>) {
+    let job = load.submit(&client, number).await;
+    let Some(after) = after else { return (job, None) };
+    tokio::time::sleep(after).await;
+    let answer = client.post(format!("{}/jobs/{}/cancel", load.url, job.id)).send().await.expect("an answer");
+    let status = answer.status().as_u16();
+    let answer = (job.id.clone(), status, answer.json::<Value>().await.unwrap_or_default());
+    (job, Some(answer))
 }

@@ -81,7 +81,16 @@ pub const EXPERIMENTS: &[(u32, &str)] = &[
 /// Runs one experiment.
 pub async fn run(number: u32, place: &Place) -> Outcome {
     let began = Instant::now();
-    let found = match number {
+    let limit = place.scale.of(Duration::from_secs(150), Duration::from_secs(4 * 3_600));
+    let found = tokio::time::timeout(limit, experiment(number, place)).await.unwrap_or_else(|_elapsed| Found {
+        broken: vec![format!("it did not end within {} s", limit.as_secs())],
+        ..Found::default()
+    });
+    Outcome { number, done: found.done, measured: found.measured, broken: found.broken, took: began.elapsed() }
+}
+
+async fn experiment(number: u32, place: &Place) -> Found {
+    match number {
         0 => single::run(place).await,
         1 => workers::killed(place).await,
         2 => api::killed(place).await,
@@ -97,8 +106,7 @@ pub async fn run(number: u32, place: &Place) -> Outcome {
         42 => workers::stopped(place).await,
         45 => queue::restarted_full(place).await,
         other => Found { broken: vec![format!("there is no experiment {other}")], ..Found::default() },
-    };
-    Outcome { number, done: found.done, measured: found.measured, broken: found.broken, took: began.elapsed() }
+    }
 }
 
 /// What an experiment says when it is over.

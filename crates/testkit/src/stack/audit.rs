@@ -172,7 +172,7 @@ impl Audit {
                 let stats: Vec<_> = stack.sims.iter().map(|sim| sim.stats()).collect();
                 stats
                     .iter()
-                    .all(|stats| stats.prompts_finished >= stats.prompts_accepted || stats.crashes > 0)
+                    .all(|stats| stats.prompts_finished >= stats.prompts_started || stats.crashes > 0)
                     .then_some(())
             })
             .await;

@@ -68,7 +68,8 @@ impl Load {
         all
     }
 
-    async fn submit(&self, client: &Client, number: u64) -> Submitted {
+    /// Submits the job of this number until it is accepted.
+    pub async fn submit(&self, client: &Client, number: u64) -> Submitted {
         let request_id = format!("{}-{number:06}", self.name);
         let body = json!({
             "workflowId": "tiny",
@@ -106,9 +107,10 @@ impl Load {
         // What was sent may still be on its way into the database.
         tokio::time::sleep(AGAIN * 4).await;
         loop {
-            let url = format!("{}/jobs?requestId={request_id}&limit=2", self.url);
+            let url = format!("{}/jobs?q={request_id}&limit=2", self.url);
             let page: Option<Value> = match client.get(url).send().await {
                 Ok(answer) if answer.status().is_success() => answer.json().await.ok(),
+                Ok(answer) if answer.status().is_client_error() => panic!("the look-up is refused: {answer:?}"),
                 _ => None,
             };
             match page {

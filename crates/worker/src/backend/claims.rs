@@ -16,6 +16,8 @@ use crate::{hint, run};
 const TAKE: usize = 32;
 /// Between two looks into the database while the queue is away.
 const LOOK: Duration = Duration::from_millis(300);
+/// How long what was found there may take to be claimed, before the next look finds it again.
+const CLAIMED: Duration = Duration::from_millis(50);
 /// Between two looks into the database while the queue hands out what it has and takes no more.
 const SLOW_LOOK: Duration = Duration::from_secs(1);
 /// Rows looked at for each free place: other workers look, too.
@@ -49,12 +51,13 @@ async fn take(context: &Arc<Context>, backend: &Arc<Backend>) {
         () = look_now_and_then(context) => Ok(Vec::new()),
     };
     match taken {
-        Ok(taken) if taken.is_empty() => from_database(context, backend, &offer, slots).await,
+        Ok(taken) if taken.is_empty() => drop(from_database(context, backend, &offer, slots).await),
         Ok(taken) => start(context, backend, taken, slots).await,
         Err(error) => {
             tracing::debug!(%error, "the queue is away: waiting jobs are looked for in the database");
-            from_database(context, backend, &offer, slots).await;
-            tokio::time::sleep(LOOK.mul_f64(1.0 + rand::random::<f64>())).await;
+            let found = from_database(context, backend, &offer, slots).await;
+            let pause = if found > 0 { CLAIMED } else { LOOK.mul_f64(1.0 + rand::random::<f64>()) };
+            tokio::time::sleep(pause).await;
         }
     }
 }
@@ -90,12 +93,13 @@ async fn start(
     }
 }
 
+/// Starts what waits in the database; tells how much.
 async fn from_database(
     context: &Arc<Context>,
     backend: &Arc<Backend>,
     offer: &Offer,
     slots: Vec<OwnedSemaphorePermit>,
-) {
+) -> usize {
     let limit = i64::try_from(slots.len() * SPREAD).unwrap_or(i64::MAX);
     match context.parts.database.urgent_jobs(&offer.cannot, limit).await {
         Ok(mut jobs) => {
@@ -103,9 +107,15 @@ async fn from_database(
             jobs.shuffle(&mut rand::rng());
             jobs.sort_by_key(|job| std::cmp::Reverse(job.priority));
             let taken = jobs.into_iter().map(|job| Taken { entry: hint::of(job), receipt: None });
-            start(context, backend, taken.take(slots.len()).collect(), slots).await;
+            let taken: Vec<Taken> = taken.take(slots.len()).collect();
+            let found = taken.len();
+            start(context, backend, taken, slots).await;
+            found
         }
-        Err(error) => tracing::warn!(%error, "waiting jobs can be had neither from the queue nor from the database"),
+        Err(error) => {
+            tracing::warn!(%error, "waiting jobs can be had neither from the queue nor from the database");
+            0
+        }
     }
 }
 
