@@ -7,7 +7,9 @@ mod lengths;
 mod services;
 mod shell;
 
-use anyhow::Result;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 
 use crate::services::Services;
@@ -35,9 +37,16 @@ enum Chore {
         /// What to measure.
         name: String,
     },
-    /// Kill a gateway while it works, and count what was lost.
+    /// Start the whole topology as processes: two APIs behind HAProxy, three workers with a simulator each, Redis,
+    /// Postgres, an S3 server.
+    Stack {
+        /// Passed on: --workers N --once.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Break what a gateway is made of while it works, and count what was promised.
     Chaos {
-        /// Passed on: --kills N --jobs N --seed N.
+        /// Passed on: --short --only 1,5 --seed N.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -53,7 +62,8 @@ fn main() -> Result<()> {
         Chore::Test { args } => test(&args),
         Chore::Ci => ci(),
         Chore::Bench { name } => bench(&name),
-        Chore::Chaos { args } => chaos(&args),
+        Chore::Stack { args } => with_processes("stack", &args),
+        Chore::Chaos { args } => with_processes("chaos", &args),
         Chore::Arrows => arrows::check(),
         Chore::Deny => deny::check(),
     }
@@ -90,11 +100,22 @@ fn bench(name: &str) -> Result<()> {
     cargo(&["bench", "-p", "gateway-testkit", "--bench", "system", "--", "--binary", &binary, name], &[])
 }
 
-fn chaos(args: &[String]) -> Result<()> {
-    cargo(&["build", "-p", "comfyui-gateway"], &[])?;
+/// Runs a program of the testkit that starts gateways as processes, beside a Postgres.
+fn with_processes(program: &str, args: &[String]) -> Result<()> {
+    cargo(&["build", "-p", "comfyui-gateway", "-p", "gateway-testkit"], &[])?;
+    let services = Services::postgres()?;
     let binary = root().join("target/debug/comfyui-gateway");
-    let binary = binary.to_string_lossy();
-    let mut command = vec!["run", "-p", "gateway-testkit", "--bin", "chaos", "--", "--binary", &binary];
-    command.extend(args.iter().map(String::as_str));
-    cargo(&command, &[])
+    let status = Command::new(root().join("target/debug").join(program))
+        .arg("--binary")
+        .arg(binary)
+        .args(["--postgres", services.postgres_url()?])
+        .args(args)
+        .status()
+        .with_context(|| program.to_owned())?;
+    // The servers end before this process does.
+    drop(services);
+    if !status.success() {
+        bail!("{program} ended with {status}");
+    }
+    Ok(())
 }

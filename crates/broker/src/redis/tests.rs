@@ -57,7 +57,7 @@ async fn what_a_worker_took_and_never_claimed_comes_back_and_until_then_is_known
     assert_eq!(broker.unknown(&[waiting.job, other.job]).await.unwrap(), [other.job]);
     assert_eq!(broker.reclaim().await.unwrap(), 0, "it was handed out a moment ago");
     assert_eq!(broker.shared.reclaim(0).await.unwrap(), 1);
-    assert_eq!(drain(&broker, 1, &offer(1)).await, [waiting.clone()]);
+    assert_eq!(drain(&broker, 1, &offer(1)).await, std::slice::from_ref(&waiting));
     // The note that it is done goes with others.
     while broker.unknown(&[waiting.job]).await.unwrap().is_empty() {
         tokio::task::yield_now().await;
@@ -91,9 +91,9 @@ async fn a_job_waits_for_the_server_that_may_have_its_prompt_while_that_is_there
     };
     broker.announce(report(crate::BackendState::Ready)).await;
     broker.enqueue(vec![home.clone(), entry(2, 50)]).await.unwrap();
-    assert_ne!(drain(&broker, 1, &offer(1)).await, [home.clone()]);
+    assert_ne!(drain(&broker, 1, &offer(1)).await, std::slice::from_ref(&home));
     let at_home = Offer { homes: HashSet::from([String::from("http://127.0.0.1:8188@a")]), ..offer(1) };
-    assert_eq!(drain(&broker, 1, &at_home).await, [home.clone()]);
+    assert_eq!(drain(&broker, 1, &at_home).await, [home]);
     let gone = Entry { home: Some(String::from("http://127.0.0.1:8188@b")), ..entry(3, 100) };
     broker.enqueue(vec![gone.clone()]).await.unwrap();
     assert_eq!(drain(&broker, 1, &offer(1)).await, [gone], "a server that nobody has heard of");

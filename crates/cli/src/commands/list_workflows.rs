@@ -36,7 +36,7 @@ async fn of_gateway(remote: &Remote) -> Result<Vec<Value>, Failure> {
 }
 
 async fn of_database(settings: &Settings) -> Result<Vec<Value>, Failure> {
-    let opened = open_beside(&settings).await;
+    let opened = open_beside(settings).await;
     let view =
         |w: WorkflowSummary| json!({"id": w.id, "name": w.name, "description": w.description, "version": w.version});
     match opened {

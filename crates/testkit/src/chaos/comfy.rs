@@ -52,10 +52,8 @@ pub(super) async fn canceled(place: &Place) -> Found {
     let mut ends = (0, 0);
     let mut asked = std::collections::BTreeSet::new();
     for (id, status, answer) in &answers {
-        let job: Value = match client.get(format!("{url}/{id}")).send().await {
-            Ok(job) => job.json().await.unwrap_or_default(),
-            Err(error) => panic!("{error}"),
-        };
+        let job = client.get(format!("{url}/{id}")).send().await.expect("an answer");
+        let job: Value = job.json().await.unwrap_or_default();
         let end = job["status"].as_str().unwrap_or_default().to_owned();
         asked.insert(id.as_str());
         let agrees = match (*status, answer["status"].as_str()) {

@@ -179,7 +179,8 @@ impl Trial {
 
     /// Waits for the end of all jobs and counts.
     pub(crate) async fn audit(self, accepted: &[Submitted]) -> (Audit, Stack) {
-        let audit = Audit::of(&self.stack, accepted, self.watch, Duration::from_secs(120)).await;
+        let patience = Duration::from_secs(120 + accepted.len() as u64 / 20);
+        let audit = Audit::of(&self.stack, accepted, self.watch, patience).await;
         (audit, self.stack)
     }
 }

@@ -70,7 +70,7 @@ pub(super) async fn away(place: &Place) -> Found {
     let after = trial.submit_named("after", part(2), Some(rate)).await.expect("the load");
     let p99 = |jobs: &[Submitted]| percentile(&mut jobs.iter().map(|job| job.took).collect::<Vec<_>>(), 0.99);
     // The first calls find out that it is away.
-    let settled = away.get(usize::try_from(away.len() / 4).unwrap_or(0)..).unwrap_or_default();
+    let settled = away.get(away.len() / 4..).unwrap_or_default();
     let (usual, without) = (p99(&before), p99(settled));
     let refused = away.iter().filter(|job| !job.refusals.is_empty()).count();
     let all: Vec<Submitted> = before.into_iter().chain(away.clone()).chain(after).collect();

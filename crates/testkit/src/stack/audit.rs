@@ -50,10 +50,12 @@ impl Watch {
             let seen = Arc::clone(&seen);
             async move {
                 loop {
+                    let began = tokio::time::Instant::now();
                     if let Ok(jobs) = all(&database).await {
                         seen.lock().expect("no panic").compare(&jobs);
                     }
-                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    // Looking must not be what keeps the database busy.
+                    tokio::time::sleep(Duration::from_millis(300).max(began.elapsed() * 4)).await;
                 }
             }
         });

@@ -110,8 +110,11 @@ impl Load {
             let url = format!("{}/jobs?q={request_id}&limit=2", self.url);
             let page: Option<Value> = match client.get(url).send().await {
                 Ok(answer) if answer.status().is_success() => answer.json().await.ok(),
-                Ok(answer) if answer.status().is_client_error() => panic!("the look-up is refused: {answer:?}"),
-                _ => None,
+                Ok(answer) => {
+                    assert!(!answer.status().is_client_error(), "the look-up is refused: {answer:?}");
+                    None
+                }
+                Err(_gone) => None,
             };
             match page {
                 Some(page) => return page["items"][0]["jobId"].as_str().map(str::to_owned),

@@ -144,6 +144,11 @@ impl Stack {
         format!("{}{path}", self.proxy.url())
     }
 
+    /// The URL of an API.
+    pub fn api_url(&self, number: usize) -> String {
+        format!("http://127.0.0.1:{}", self.api_ports[number])
+    }
+
     /// The HTTP client.
     pub fn client(&self) -> &Client {
         &self.client

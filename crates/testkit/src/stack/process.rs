@@ -30,7 +30,7 @@ impl Process {
             .stdout(fresh)
             .stderr(append(&log))
             .spawn()
-            .unwrap_or_else(|error| panic!("{name} starts: {error}"));
+            .expect(name);
         Self { name: name.to_owned(), child, log, out }
     }
 

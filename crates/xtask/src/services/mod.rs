@@ -40,10 +40,32 @@ impl Services {
             postgres: server("Postgres", postgres, Postgres::start)?,
             redis: server("Redis", variable("REDIS_URL"), Redis::start)?,
         };
-        if variable("CI").is_some() {
-            program("haproxy", "haproxy")?;
+        // Tests start their own; without one, those of the whole stack are left out like those of Redis.
+        if let Err(error) = program("haproxy", "haproxy") {
+            if variable("CI").is_some() {
+                return Err(error.context("HAProxy for the tests"));
+            }
+            eprintln!("!! HAProxy can't be had here, so the tests of the whole stack are LEFT OUT: {error:#}");
         }
         Ok(services)
+    }
+
+    /// Postgres alone, and the programs of the servers that are started beside it.
+    pub(crate) fn postgres() -> Result<Self> {
+        let postgres = variable("DATABASE_URL").filter(|url| url.starts_with("postgres"));
+        for (name, package) in [("redis-server", "redis-server"), ("haproxy", "haproxy")] {
+            program(name, package)?;
+        }
+        Ok(Self { postgres: server("Postgres", postgres, Postgres::start)?, redis: Server::None })
+    }
+
+    /// The URL of Postgres.
+    pub(crate) fn postgres_url(&self) -> Result<&str> {
+        match &self.postgres {
+            Server::Given(url) => Ok(url),
+            Server::Started(server) => Ok(server.url()),
+            Server::None => bail!("there is no Postgres"),
+        }
     }
 
     /// What tests are told.
