@@ -1,6 +1,7 @@
 //! What lies in the queue, and what a worker says when it asks for more.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use gateway_core::workflow::NeedsId;
 use gateway_core::{JobId, Owner, Priority, Timestamp};
@@ -33,6 +34,8 @@ pub struct Offer {
     pub worker: String,
     /// The servers of this worker.
     pub homes: HashSet<String>,
+    /// Whether the job would wait until another has run: whoever has nothing to run goes first.
+    pub ahead: bool,
     /// Needs that this server does not meet: such jobs are left to others.
     pub cannot: HashSet<NeedsId>,
     /// Needs whose models this server has loaded: among equal jobs these go first, within bounds.
@@ -65,6 +68,9 @@ pub struct Depth {
     /// Entries that wait for their time.
     pub delayed: u64,
 }
+
+/// How long who has something to run leaves work to those who have not.
+pub(crate) const COURTESY: Duration = Duration::from_millis(30);
 
 /// Jobs that may go before one whose models are not loaded.
 pub(crate) const MOST_BYPASSES: u32 = 24;

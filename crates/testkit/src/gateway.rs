@@ -23,6 +23,7 @@ pub struct TestBuilder {
     database: Option<String>,
     sim: SimConfig,
     url: Option<String>,
+    api_alone: bool,
     tweak: Tweak,
 }
 
@@ -36,12 +37,13 @@ pub struct TestGateway {
     folder: TempDir,
     database: Option<String>,
     url: String,
+    api_alone: bool,
     tweak: Tweak,
 }
 
 impl Default for TestBuilder {
     fn default() -> Self {
-        Self { database: None, sim: SimConfig::default(), url: None, tweak: Box::new(|_settings| {}) }
+        Self { database: None, sim: SimConfig::default(), url: None, api_alone: false, tweak: Box::new(|_settings| {}) }
     }
 }
 
@@ -74,6 +76,13 @@ impl TestBuilder {
         self
     }
 
+    /// Without a worker, where its settings name a queue that processes share.
+    #[must_use]
+    pub fn api_alone(mut self) -> Self {
+        self.api_alone = true;
+        self
+    }
+
     /// With other settings.
     #[must_use]
     pub fn settings(mut self, tweak: impl Fn(&mut Settings) + Send + Sync + 'static) -> Self {
@@ -103,6 +112,7 @@ impl TestBuilder {
             folder,
             database: self.database,
             url,
+            api_alone: self.api_alone,
             tweak: self.tweak,
         };
         test.start_gateway().await;
@@ -121,7 +131,7 @@ impl TestGateway {
     /// Starts the gateway, again or for the first time, on the same database.
     pub async fn start_gateway(&mut self) {
         let settings = self.settings();
-        let gateway = Gateway::start(settings, true).await.expect("the gateway starts");
+        let gateway = Gateway::start(settings, !self.api_alone).await.expect("the gateway starts");
         self.base = gateway.url();
         self.gateway = Some(gateway);
     }

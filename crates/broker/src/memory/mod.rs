@@ -16,6 +16,7 @@ use gateway_core::workflow::NodeCatalog;
 use gateway_core::{JobId, Timestamp};
 use tokio::sync::{Notify, broadcast};
 
+use crate::entry::COURTESY;
 use crate::{Broker, BrokerError, Control, Depth, Entry, EventReceiver, Offer, Receipt, Taken, WorkerReport};
 use events::Events;
 use lanes::Lanes;
@@ -101,6 +102,9 @@ impl Broker for MemoryBroker {
             let mut arrived = std::pin::pin!(self.arrived.notified());
             // Registered before looking, so that what arrives between the look and the wait wakes it.
             arrived.as_mut().enable();
+            if offer.ahead {
+                tokio::time::sleep(COURTESY).await;
+            }
             let (taken, due) = self.take(offer);
             if !taken.is_empty() {
                 return Ok(taken);

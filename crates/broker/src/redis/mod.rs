@@ -31,7 +31,7 @@ use self::link::{Link, State};
 use self::listen::Ears;
 use self::scripts::Scripts;
 use self::writer::{Wish, Writer};
-use crate::entry::MOST_BYPASSES;
+use crate::entry::{COURTESY, MOST_BYPASSES};
 use crate::{Broker, BrokerError, Control, Depth, Entry, EventReceiver, Offer, Receipt, Taken, WorkerReport};
 
 /// Whoever waits for work looks at least so often: a message may be lost.
@@ -193,6 +193,9 @@ impl Broker for RedisBroker {
             let mut bell = std::pin::pin!(self.shared.ears.bell.notified());
             // Registered before looking, so that what arrives between the look and the wait wakes it.
             bell.as_mut().enable();
+            if offer.ahead {
+                tokio::time::sleep(COURTESY).await;
+            }
             let (asker, answer) = oneshot::channel();
             tokio::spawn(Arc::clone(&self.shared).claim_for(offer.clone(), asker));
             let gone = |_gone| BrokerError { reason: String::from("the gateway stops") };

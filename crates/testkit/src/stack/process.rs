@@ -25,12 +25,7 @@ impl Process {
         let append = |path: &Path| File::options().create(true).append(true).open(path).expect("a log file");
         // What it says itself is read from its beginning.
         let fresh = File::create(&out).expect("an output file");
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(fresh)
-            .stderr(append(&log))
-            .spawn()
-            .expect(name);
+        let child = command.stdin(Stdio::null()).stdout(fresh).stderr(append(&log)).spawn().expect(name);
         Self { name: name.to_owned(), child, log, out }
     }
 

@@ -10,16 +10,26 @@ use crate::wait::until;
 pub struct Redis {
     port: u16,
     folder: PathBuf,
-    appends: bool,
+    arguments: Vec<String>,
     process: Option<Process>,
 }
 
 impl Redis {
     /// Starts one; `appends`: with an append-only file.
     pub async fn start(folder: &Path, appends: bool) -> Self {
+        Self::with(folder, &["--appendonly", if appends { "yes" } else { "no" }]).await
+    }
+
+    /// Starts one with these arguments.
+    pub async fn with(folder: &Path, arguments: &[&str]) -> Self {
         let folder = folder.join("redis");
         std::fs::create_dir_all(&folder).expect("a folder");
-        let mut redis = Self { port: free_port(), folder, appends, process: None };
+        let mut redis = Self {
+            port: free_port(),
+            folder,
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            process: None,
+        };
         redis.restart().await;
         redis
     }
@@ -34,7 +44,7 @@ impl Redis {
         let mut command = Command::new("redis-server");
         command
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-            .args(["--appendonly", if self.appends { "yes" } else { "no" }])
+            .args(&self.arguments)
             .arg("--dir")
             .arg(&self.folder);
         self.process = Some(Process::start("redis", command, &self.folder));

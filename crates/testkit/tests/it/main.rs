@@ -4,4 +4,5 @@
 mod api;
 mod comfy;
 mod postgres;
+mod scaled;
 mod smoke;

@@ -34,13 +34,21 @@ pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>) {
 }
 
 async fn take(context: &Arc<Context>, backend: &Arc<Backend>) {
-    let slots = free_slots(backend).await;
+    let mut slots = free_slots(backend).await;
     // After the wait for a slot: what gives slots back may be that the server runs nothing any more.
     backend.ready().await;
     context.pause_is(false).await;
     backend.socket_soon().await;
+    backend.classes_soon().await;
     let mut news = backend.abilities.subscribe();
-    let offer = offer(context, backend, slots.len());
+    // Alone it may look ahead at once; among others, a server that has nothing to run goes first.
+    let alone = !context.parts.broker.is_shared() && context.fleet.get().is_none_or(|fleet| fleet.len() == 1);
+    let room = backend.room(slots.len());
+    let ahead = !alone && room == 0;
+    if !alone && !ahead {
+        slots.truncate(room);
+    }
+    let offer = Offer { ahead, ..offer(context, backend, slots.len()) };
     // Dropped while it waits, this loses nothing: entries leave the queue only with its answer.
     let taken = tokio::select! {
         taken = context.parts.broker.next(&offer) => taken,
@@ -48,6 +56,8 @@ async fn take(context: &Arc<Context>, backend: &Arc<Backend>) {
         () = context.pause_is(true) => return,
         // What it can run is not what was offered.
         _ = news.changed() => return,
+        // It has nothing to run any more.
+        _ = Arc::clone(&backend.slots).acquire_owned(), if ahead => return,
         () = look_now_and_then(context) => Ok(Vec::new()),
     };
     match taken {
@@ -65,7 +75,7 @@ async fn take(context: &Arc<Context>, backend: &Arc<Backend>) {
 fn offer(context: &Context, backend: &Backend, max: usize) -> Offer {
     let (cannot, warm) = backend.with_ability(|ability| (ability.cannot(), ability.warm()));
     let homes = context.fleet.get().into_iter().flatten().map(|backend| backend.name().to_owned()).collect();
-    Offer { max, worker: context.worker_id.clone(), homes, cannot, warm }
+    Offer { max, worker: context.worker_id.clone(), homes, ahead: false, cannot, warm }
 }
 
 /// Waits, while the queue takes what it is told, for ever.

@@ -28,6 +28,9 @@ pub(crate) use prompts::{OpenPrompts, Registration, Update};
 /// How long jobs wait for the event stream.
 const SOCKET_SOON: Duration = Duration::from_millis(500);
 
+/// How long jobs wait for what a server says of its node classes: megabytes, where it has many custom nodes.
+const CLASSES_SOON: Duration = Duration::from_secs(5);
+
 /// How a server is, and what is known of it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Health {
@@ -76,6 +79,8 @@ pub(crate) struct Backend {
     /// Why it counts as stuck, while it does.
     stuck: Mutex<Option<Stuck>>,
     ability: Mutex<Ability>,
+    /// Whether it was asked for its node classes, be it in vain.
+    pub(crate) classes_asked: watch::Sender<bool>,
     /// Told when what it can run has changed.
     pub(crate) abilities: watch::Sender<()>,
     /// Wakes the poll before its time.
@@ -118,6 +123,7 @@ impl Backend {
             health: watch::channel(health).0,
             stuck: Mutex::default(),
             ability: Mutex::default(),
+            classes_asked: watch::channel(false).0,
             abilities: watch::channel(()).0,
             hurry: Notify::new(),
             ended: Mutex::default(),
@@ -137,6 +143,13 @@ impl Backend {
     /// Looks at what it can run, or changes that.
     pub(crate) fn with_ability<T>(&self, look: impl FnOnce(&mut Ability) -> T) -> T {
         look(&mut self.ability.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many jobs it could begin at once, of whose slots `taken` are in the hands of who asks.
+    pub(crate) fn room(&self, taken: usize) -> usize {
+        let free = self.slots.available_permits() + taken;
+        let busy = (self.concurrency + 1).saturating_sub(free);
+        self.concurrency.saturating_sub(busy)
     }
 
     pub(crate) fn state(&self) -> BackendState {
@@ -194,6 +207,14 @@ impl Backend {
         let mut tried = self.socket_tried.subscribe();
         // In time or not, jobs go on.
         let _ = tokio::time::timeout(SOCKET_SOON, tried.wait_for(|tried| *tried)).await;
+    }
+
+    /// Waits for what a server that has just come up says of its node classes: without it, jobs would be taken that it
+    /// can't run.
+    pub(crate) async fn classes_soon(&self) {
+        let mut asked = self.classes_asked.subscribe();
+        // In time or not, jobs go on.
+        let _ = tokio::time::timeout(CLASSES_SOON, asked.wait_for(|asked| *asked)).await;
     }
 
     /// Lets the poll look now.

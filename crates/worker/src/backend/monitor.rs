@@ -96,6 +96,7 @@ async fn leave_catalog(context: Arc<Context>, backend: Arc<Backend>) {
         }
         Err(error) => tracing::debug!(comfyui = backend.url(), %error, "the node classes are not known"),
     }
+    backend.classes_asked.send_replace(true);
 }
 
 fn failed(backend: &Backend, error: &CallError, failures: u32) {

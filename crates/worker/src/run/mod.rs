@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use comfyui_client::{CallError, ExecutionFailure, HistoryEntry, PreparedPrompt};
-use gateway_broker::{Entry, Taken};
+use gateway_broker::{BackendState, Entry, Taken};
 use gateway_core::JobError;
 use gateway_core::event::{JobEvent, LogLevel, LogLine};
 use gateway_core::workflow::{Needs, Workflow};
@@ -132,11 +132,10 @@ pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>, taken: Tak
         Ok(Err(error)) => return finish::without_workflow(&context, &job, *error).await,
         Err(error) => return finish::database_failed(&context, &job, &error).await,
     };
-    // A prompt that may live is looked for where it was sent, whichever server has room now.
-    let backend = match job.backend.as_deref().filter(|_| look_first).and_then(|url| context.backend(url)) {
-        Some(earlier) => earlier,
-        None => backend,
-    };
+    // A prompt that may live is looked for where it was sent, whichever server has room now; but for one that is gone.
+    let earlier = job.backend.as_deref().filter(|_| look_first).and_then(|name| context.backend(name));
+    let answers = |server: &Arc<Backend>| matches!(server.state(), BackendState::Ready | BackendState::Stuck);
+    let backend = earlier.filter(answers).unwrap_or(backend);
     let run = Run {
         context,
         backend,

@@ -10,5 +10,5 @@ mod profiles;
 mod refusals;
 mod restarts;
 mod stuck;
-mod support;
+pub(crate) mod support;
 mod views;

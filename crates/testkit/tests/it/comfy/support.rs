@@ -20,7 +20,7 @@ pub(super) async fn register(test: &TestGateway) {
 }
 
 /// Text to picture: takes as long as it has steps, and can be interrupted at each.
-pub(super) fn sampler() -> Value {
+pub(crate) fn sampler() -> Value {
     json!({
         "workflow": {
             "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "{{checkpoint|v1-5-random.safetensors}}"}},
@@ -43,7 +43,7 @@ pub(super) fn sampler() -> Value {
 }
 
 /// Inputs of a run of `sampler` that ends only when it is stopped.
-pub(super) fn endless() -> Value {
+pub(crate) fn endless() -> Value {
     json!({"steps": 10_000})
 }
 

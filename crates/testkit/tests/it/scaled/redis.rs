@@ -1,0 +1,118 @@
+//! A Redis that must not be used, that is full, or that talks TLS.
+
+use comfyui_gateway::{Gateway, StartError};
+use comfyui_sim::SimConfig;
+use gateway_config::{Overrides, Settings};
+use gateway_testkit::stack::Redis;
+use gateway_testkit::{tiny_workflow, until};
+use serde_json::json;
+
+use super::Shared;
+
+fn without() -> bool {
+    Shared::new().is_none()
+}
+
+async fn refused(shared: &Shared) -> String {
+    let overrides = Overrides::default().with("PORT", Some(0)).with("HOST", Some("127.0.0.1"));
+    let mut settings: Settings =
+        gateway_config::load(&shared.folder.path().join("no.env"), &overrides).expect("settings");
+    shared.tweak("x")(&mut settings);
+    match Gateway::start(settings, false).await {
+        Err(error @ StartError::Queue(_)) => error.to_string(),
+        Err(other) => panic!("{other}"),
+        Ok(_gateway) => panic!("it started"),
+    }
+}
+
+#[tokio::test]
+async fn one_that_drops_entries_when_it_is_full_is_refused_with_the_remedy() {
+    if without() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let redis = Redis::with(folder.path(), &["--maxmemory-policy", "allkeys-lru"]).await;
+    let text = refused(&Shared::on(redis.url())).await;
+    assert!(text.contains("allkeys-lru") && text.contains("maxmemory-policy noeviction"), "{text}");
+}
+
+#[tokio::test]
+async fn one_that_does_not_take_the_password_is_refused_and_the_password_is_not_shown() {
+    if without() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let redis = Redis::with(folder.path(), &[]).await;
+    assert_eq!(redis.ask(&["config", "set", "requirepass", "right"]), "OK");
+    let url = redis.url().replace("redis://", "redis://:hunter2@");
+    let text = refused(&Shared::on(url)).await;
+    assert!(text.to_lowercase().contains("password") && !text.contains("hunter2"), "{text}");
+}
+
+#[tokio::test]
+async fn a_full_one_costs_no_job_and_jobs_run_on() {
+    if without() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let redis = Redis::with(folder.path(), &[]).await;
+    let shared = Shared::on(redis.url());
+    let node = shared.node("one", SimConfig::default()).await;
+    node.register("tiny", tiny_workflow()).await;
+    let before = node.run("tiny", json!({"color": 1})).await;
+    assert_eq!(before["status"], "succeeded", "{before}");
+    let _answer = node.post("/queue/pause", &json!({})).await.expect(200);
+    until("the worker is paused", || async {
+        (node.get("/workers").await.json()["items"][0]["state"] == "paused").then_some(())
+    })
+    .await;
+    let known = node.submit("tiny", json!({"color": 2})).await;
+    // Less than it uses already.
+    assert_eq!(redis.ask(&["config", "set", "maxmemory", "100kb"]), "OK");
+    assert!(redis.ask(&["set", "x", "y"]).starts_with("OOM"));
+    let unknown = node.submit("tiny", json!({"color": 3})).await;
+    let _answer = node.post("/queue/resume", &json!({})).await.expect(200);
+    for id in [known, unknown] {
+        let job = node.wait_ended(&id).await;
+        assert_eq!((&job["status"], &job["attempt"]), (&json!("succeeded"), &json!(1)), "{job}");
+    }
+    assert_eq!(redis.ask(&["config", "set", "maxmemory", "0"]), "OK");
+    assert_eq!(node.run("tiny", json!({"color": 4})).await["status"], "succeeded");
+}
+
+#[tokio::test]
+async fn jobs_are_accepted_and_run_though_it_never_was_there_and_are_known_to_it_when_it_comes() {
+    if without() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut redis = Redis::with(folder.path(), &[]).await;
+    redis.kill();
+    let shared = Shared::on(redis.url());
+    let node = gateway_testkit::TestBuilder::default().settings(shared.tweak("one")).start_unready().await;
+    node.register("tiny", tiny_workflow()).await;
+    let ready = node.get("/health/ready").await;
+    assert_eq!((ready.status, ready.code().as_str()), (503, "QUEUE_UNAVAILABLE"));
+    assert_eq!(node.get("/health").await.json()["queue"]["depth"], json!(null));
+    let job = node.run("tiny", json!({"color": 1})).await;
+    assert_eq!(job["status"], "succeeded", "{job}");
+    let _answer = node.post("/queue/pause", &json!({})).await.expect(200);
+    // Nobody can tell the worker; it looks by itself.
+    until("the queue is paused for the worker", || async {
+        let id = node.submit("tiny", json!({"color": 2})).await;
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        (node.job(&id).await["status"] == "queued").then_some(())
+    })
+    .await;
+    redis.restart().await;
+    until("Redis knows what waits", || async {
+        node.get("/health").await.json()["queue"]["depth"].as_u64().filter(|depth| *depth > 0)
+    })
+    .await;
+    let _answer = node.post("/queue/resume", &json!({})).await.expect(200);
+    until("all is done", || async {
+        let stats = node.get("/jobs/stats").await.json();
+        (stats["jobs"]["queued"] == 0 && stats["jobs"]["running"] == 0).then_some(())
+    })
+    .await;
+}
