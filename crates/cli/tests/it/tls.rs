@@ -1,4 +1,4 @@
-//! ComfyUI behind TLS: `https` for calls, `wss` for events.
+//! Servers behind TLS: ComfyUI (`https` for calls, `wss` for events) and Redis (`rediss`).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,4 +58,30 @@ async fn a_comfyui_behind_tls_runs_jobs_and_tells_their_progress() {
     let _gateway = place.start_gateway();
     let told = place.run(&["submit", "icon_512", "prompt=a kite", "steps=12", "--wait"]).expect(0);
     told.says(&["100%  succeeded", "step "]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "the test command tells where its servers are")]
+async fn a_redis_behind_tls_carries_the_queue_and_one_that_is_not_trusted_does_not() {
+    let Ok(redis) = std::env::var("TEST_REDIS_URL") else {
+        assert!(std::env::var("TEST_WITHOUT_REDIS").is_ok(), "no Redis: run the tests by `cargo xtask test`");
+        return;
+    };
+    let (mut place, _comfyui) = Place::with_comfyui(&[]);
+    let (address, certificate) = front(redis.trim_start_matches("redis://").parse().expect("an address")).await;
+    place.set("REDIS_URL", &format!("rediss://localhost:{}", address.port()));
+    place.set("REDIS_PREFIX", &format!("tls{}", address.port()));
+    place.run(&["init"]).expect(0);
+    let gateway = place.start_gateway();
+    let ready = |place: &Place| place.run(&["--json", "health"]).json()["gateway"]["queue"]["depth"].clone();
+    assert_eq!(ready(&place), serde_json::Value::Null, "its certificate is not trusted");
+    gateway.terminate();
+    gateway.end().expect(0);
+
+    place.write("authority.pem", &certificate);
+    place.set("SSL_CERT_FILE", "authority.pem");
+    let _gateway = place.start_gateway();
+    let _worker = place.start(&["worker"]);
+    place.run(&["submit", "icon_512", "prompt=a kite", "--wait"]).expect(0).says(&["100%  succeeded"]);
+    assert_eq!(ready(&place), 0);
 }
