@@ -168,7 +168,7 @@ pub(super) async fn poisoned(place: &Place) -> Found {
 
 /// Experiment 15.
 pub(super) async fn replaced(place: &Place) -> Found {
-    let (rounds, workers, jobs) = place.scale.of((1, 3, 100), (20, 4, 4_000));
+    let (rounds, workers, jobs) = place.scale.of((1, 3, 240), (20, 4, 6_000));
     let mut trial = Trial::start(place, |config| {
         config.workers = workers;
         config.switches.node_ms = 40;
@@ -186,16 +186,28 @@ pub(super) async fn replaced(place: &Place) -> Found {
             assert!(ended.is_some_and(|status| status.success()), "a worker stops: {}", old.process.log_tail());
         }
     }
+    for number in (0..2).cycle().take(2 * rounds) {
+        trial.stack.apis[number].signal("TERM");
+        let ended = trial.stack.apis[number].ended(Duration::from_secs(25)).await;
+        assert!(ended.is_some_and(|status| status.success()), "an API stops: {}", trial.stack.apis[number].log_tail());
+        trial.stack.restart_api(number);
+        trial.stack.wait_live(number).await;
+        trial.stack.wait_balanced().await;
+    }
     let submitted = load.await.expect("the load");
+    let disturbed = submitted.iter().filter(|job| !job.refusals.is_empty()).count();
     let (mut audit, stack) = trial.audit(&submitted).await;
     all_succeeded(&mut audit);
     no_losses(&mut audit, &stack).await;
+    if disturbed > 0 {
+        audit.broken.push(format!("{disturbed} clients noticed"));
+    }
     if names.values().any(|times| *times > 1) {
         audit.broken.push(String::from("a name was used twice"));
     }
     Found {
-        done: format!("{} workers replaced, new before old, under {jobs} jobs", rounds * workers),
-        measured: states(&audit),
+        done: format!("{} workers, then {} APIs replaced under {jobs} jobs", rounds * workers, rounds * 2),
+        measured: format!("{disturbed} clients noticed; {}", states(&audit)),
         broken: audit.broken,
     }
 }

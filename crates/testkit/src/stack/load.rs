@@ -36,7 +36,7 @@ pub struct Submitted {
     pub request_id: String,
     /// How long the answer that counted took.
     pub took: Duration,
-    /// Answers other than 202 that came before, by their status.
+    /// Answers other than 202 that came before, by their status; 0 for a connection that ended without one.
     pub refusals: Vec<u16>,
 }
 
@@ -93,7 +93,10 @@ impl Load {
                     // The load balancer's own answers: the replica may have taken the job.
                     matches!(answer.status().as_u16(), 502 | 504)
                 }
-                Err(error) => !error.is_connect(),
+                Err(error) => {
+                    refusals.push(0);
+                    !error.is_connect()
+                }
             };
             if unclear && let Some(id) = self.find(client, &request_id).await {
                 return Submitted { id, request_id, took: began.elapsed(), refusals };

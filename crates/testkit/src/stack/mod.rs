@@ -175,6 +175,16 @@ impl Stack {
         .await;
     }
 
+    /// Waits until the load balancer sends requests to both APIs.
+    pub async fn wait_balanced(&self) {
+        until("the load balancer sees both APIs", || async {
+            let text = self.client.get(self.proxy.statistics()).send().await.ok()?.text().await.ok()?;
+            let up = |line: &str| line.starts_with("api,api-") && line.split(',').nth(17) == Some("UP");
+            (text.lines().filter(|line| up(line)).count() == 2).then_some(())
+        })
+        .await;
+    }
+
     /// Kills a worker, or the one that is gone already, and starts another in its place.
     pub async fn restart_worker(&mut self, number: usize) {
         self.workers[number].process.kill();

@@ -115,6 +115,7 @@ impl Drop for Postgres {
 /// HAProxy with the project's own configuration in front of two APIs.
 pub struct HaProxy {
     port: u16,
+    stats: u16,
     _process: Process,
 }
 
@@ -132,11 +133,16 @@ impl HaProxy {
             .env("STATS_PORT", stats.to_string())
             .env("API_1", format!("127.0.0.1:{}", apis[0]))
             .env("API_2", format!("127.0.0.1:{}", apis[1]));
-        Self { port, _process: Process::start("haproxy", command, folder) }
+        Self { port, stats, _process: Process::start("haproxy", command, folder) }
     }
 
     /// Its URL.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The URL of its statistics, comma-separated.
+    pub fn statistics(&self) -> String {
+        format!("http://127.0.0.1:{}/stats;csv", self.stats)
     }
 }
