@@ -32,7 +32,7 @@ enum Chore {
     },
     /// Run what must hold before a change lands.
     Ci,
-    /// Measure the whole system: overhead, gap, accept, footprint, all.
+    /// Measure the whole system: overhead, gap, accept, footprint, shared, latency, fleet, all.
     Bench {
         /// What to measure.
         name: String,
@@ -97,7 +97,14 @@ fn bench(name: &str) -> Result<()> {
     cargo(&["build", "--release", "-p", "comfyui-gateway"], &[])?;
     let binary = root().join("target/release/comfyui-gateway");
     let binary = binary.to_string_lossy();
-    cargo(&["bench", "-p", "gateway-testkit", "--bench", "system", "--", "--binary", &binary, name], &[])
+    let mut command = vec!["bench", "-p", "gateway-testkit", "--bench", "system", "--", "--binary", &*binary];
+    if matches!(name, "fleet" | "shared" | "latency" | "all") {
+        let services = Services::postgres()?;
+        command.extend(["--postgres", services.postgres_url()?, name]);
+        return cargo(&command, &[]);
+    }
+    command.push(name);
+    cargo(&command, &[])
 }
 
 /// Runs a program of the testkit that starts gateways as processes, beside a Postgres.

@@ -37,6 +37,63 @@ pub(crate) async fn rate(address: &str, request: &[u8], expected: &str, connecti
     rate
 }
 
+/// Sends `request` `rate` times a second for `time`, whatever the answers do; gives how long each took from the moment
+/// it was due.
+pub(crate) async fn paced(address: &str, request: &[u8], expected: &str, rate: f64, time: Duration) -> Vec<Duration> {
+    const CONNECTIONS: u64 = 64;
+    let total = (rate * time.as_secs_f64()) as u64;
+    let next = Arc::new(AtomicU64::new(0));
+    let began = Instant::now() + Duration::from_millis(50);
+    let tasks: Vec<_> = (0..CONNECTIONS)
+        .map(|_| {
+            let next = Arc::clone(&next);
+            let (address, request, expected) = (address.to_owned(), request.to_vec(), expected.to_owned());
+            tokio::spawn(async move {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                stream.set_nodelay(true).unwrap();
+                let mut buffer = vec![0; 16 * 1024];
+                let mut took = Vec::new();
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= total {
+                        return took;
+                    }
+                    let due = began + Duration::from_secs_f64(number as f64 / rate);
+                    tokio::time::sleep_until(due.into()).await;
+                    stream.write_all(&request).await.unwrap();
+                    read_answer(&mut stream, &mut buffer, &expected).await;
+                    took.push(due.elapsed());
+                }
+            })
+        })
+        .collect();
+    let mut all = Vec::new();
+    for task in tasks {
+        all.extend(task.await.unwrap());
+    }
+    all
+}
+
+/// How long each of `count` requests takes, one after the other.
+pub(crate) async fn each(address: &str, request: &[u8], expected: &str, count: usize) -> Vec<Duration> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut buffer = vec![0; 1 << 20];
+    let mut took = Vec::new();
+    for _ in 0..count {
+        let began = Instant::now();
+        stream.write_all(request).await.unwrap();
+        read_answer(&mut stream, &mut buffer, expected).await;
+        took.push(began.elapsed());
+    }
+    took
+}
+
+/// A `GET` as it goes over the wire.
+pub(crate) fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
+}
+
 async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8], expected: &str) {
     let mut length = 0;
     loop {

@@ -14,11 +14,15 @@
 #![allow(missing_docs, reason = "a program, not a library")]
 
 mod accept;
+mod bare;
+mod fleet;
 mod footprint;
 mod gap;
+mod latency;
 mod load;
 mod overhead;
 mod process;
+mod shared;
 
 use std::path::PathBuf;
 
@@ -29,6 +33,9 @@ struct Cli {
     /// The gateway's release binary.
     #[arg(long)]
     binary: PathBuf,
+    /// A Postgres server on which databases may be made.
+    #[arg(long)]
+    postgres: Option<String>,
     /// Passed by cargo.
     #[arg(long, hide = true, global = true)]
     bench: bool,
@@ -46,28 +53,41 @@ enum What {
     Accept,
     /// Memory, idle and while a large output passes; time to the first answer.
     Footprint,
+    /// Jobs a second through the whole stack with 1, 2 and 4 workers.
+    Fleet,
+    /// POST /jobs with Postgres and Redis, at a fixed rate and as fast as it goes.
+    Shared,
+    /// Lists and single jobs at 1,000 and at 1,000,000 jobs.
+    Latency,
     /// All of them.
     All,
-    /// The bare handler that `accept` compares with.
+    /// The bare handler that `accept` and `shared` compare with.
     #[command(hide = true)]
-    BareServer { port: u16, database: PathBuf },
+    BareServer { port: u16, database: String, redis: Option<String> },
 }
 
 #[tokio::main]
 async fn main() {
     let cli = Cli::parse();
     let binary = &cli.binary.canonicalize().expect("the binary");
+    let postgres = || cli.postgres.clone().expect("--postgres");
     match cli.what {
         What::Overhead => overhead::run(binary).await,
         What::Gap => gap::run(binary).await,
         What::Accept => accept::run(binary).await,
         What::Footprint => footprint::run(binary).await,
+        What::Fleet => fleet::run(binary, &postgres()).await,
+        What::Shared => shared::run(binary, &postgres()).await,
+        What::Latency => latency::run(binary, &postgres()).await,
         What::All => {
             footprint::run(binary).await;
             overhead::run(binary).await;
             gap::run(binary).await;
             accept::run(binary).await;
+            shared::run(binary, &postgres()).await;
+            latency::run(binary, &postgres()).await;
+            fleet::run(binary, &postgres()).await;
         }
-        What::BareServer { port, database } => accept::serve_bare(port, &database).await,
+        What::BareServer { port, database, redis } => bare::serve(port, &database, redis.as_deref()).await,
     }
 }

@@ -36,6 +36,14 @@ impl Process {
         process
     }
 
+    /// The bare handler over `database`.
+    pub(crate) async fn bare(binary: &Path, database: &str, redis: Option<&str>) -> Self {
+        let port = free_port();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg("--binary").arg(binary).args(["bare-server", &port.to_string(), database]).args(redis);
+        Self::start(command, format!("http://127.0.0.1:{port}"), "/").await
+    }
+
     /// Resident memory in bytes: now, and the highest so far.
     pub(crate) fn memory(&self) -> (u64, u64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
