@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod demo;
+mod deploy;
 mod health;
 mod help;
 mod init;
