@@ -285,3 +285,27 @@ pub fn tiny_workflow() -> Value {
         }
     })
 }
+
+/// Text to picture: takes as long as it has steps, and can be interrupted at each.
+pub fn sampler_workflow() -> Value {
+    json!({
+        "name": "Sampler",
+        "workflow": {
+            "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "{{checkpoint|v1-5-random.safetensors}}"}},
+            "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a fox", "clip": ["1", 1]}},
+            "3": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+            "4": {"class_type": "KSampler", "_meta": {"title": "The sampler"}, "inputs": {
+                "model": ["1", 0], "seed": "{{seed}}", "steps": "{{steps|1}}", "cfg": 7.0, "sampler_name": "{{sampler|euler}}",
+                "scheduler": "normal", "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0], "denoise": 1.0
+            }},
+            "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0], "vae": ["1", 2]}},
+            "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "x"}}
+        },
+        "inputSchema": {"type": "object", "properties": {
+            "seed": {"type": "integer"},
+            "steps": {"type": "integer", "minimum": 1, "maximum": 10000},
+            "sampler": {"type": "string"},
+            "checkpoint": {"type": "string"}
+        }}
+    })
+}

@@ -8,5 +8,5 @@ pub mod stack;
 mod wait;
 
 pub use answer::Answer;
-pub use gateway::{TestBuilder, TestGateway, tiny_workflow};
+pub use gateway::{TestBuilder, TestGateway, sampler_workflow, tiny_workflow};
 pub use wait::{DEADLINE, until};

@@ -49,6 +49,18 @@ async fn an_entry_that_nobody_can_read_is_set_aside_alone() {
 }
 
 #[tokio::test]
+async fn entries_that_waited_when_the_group_was_lost_are_handed_out_all_the_same() {
+    let Some(broker) = broker().await else { return };
+    let (first, second) = (entry(1, 2_000), entry(2, 1_000));
+    broker.enqueue(vec![first.clone(), second.clone()]).await.unwrap();
+    let lane = broker.shared.link.key(&format!("lane:{}:first", keys::lane(&first)));
+    let mut connection = raw(&broker).await;
+    let _gone: i64 =
+        redis::cmd("XGROUP").arg("DESTROY").arg(&lane).arg("workers").query_async(&mut connection).await.unwrap();
+    assert_eq!(drain(&broker, 2, &offer(1)).await, [first, second]);
+}
+
+#[tokio::test]
 async fn what_a_worker_took_and_never_claimed_comes_back_and_until_then_is_known() {
     let Some(broker) = broker().await else { return };
     let (waiting, other) = (entry(1, 5_000), entry(2, 0));

@@ -103,7 +103,8 @@ fn kubernetes_gives_no_variable_that_the_gateway_does_not_read() {
         }
     }
     assert!(seen.contains("WORKER_NODE") && seen.contains("REDIS_URL"), "{seen:?}");
-    let strangers: Vec<&String> = seen.iter().filter(|name| !known.contains(name.as_str()) && *name != "HOME").collect();
+    let strangers: Vec<&String> =
+        seen.iter().filter(|name| !known.contains(name.as_str()) && *name != "HOME").collect();
     assert!(strangers.is_empty(), "{strangers:?}");
 }
 

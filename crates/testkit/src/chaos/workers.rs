@@ -8,6 +8,7 @@ use gateway_db::Filter;
 use serde_json::{Value, json};
 
 use super::{Found, Place, Random, Trial, all_succeeded, percentile, states};
+use crate::gateway::sampler_workflow;
 use crate::stack::{Audit, Stack};
 use crate::wait::until;
 
@@ -111,14 +112,18 @@ pub(super) async fn frozen(place: &Place) -> Found {
 /// Experiment 10.
 pub(super) async fn poisoned(place: &Place) -> Found {
     let (jobs, workers) = place.scale.of((40, 3), (500, 4));
-    let mut trial = Trial::start(place, |config| config.workers = workers).await;
+    let mut trial = Trial::start(place, |config| {
+        config.workers = workers;
+        config.switches.step_ms = 20;
+    })
+    .await;
     let client = trial.stack.client().clone();
     // One that takes long enough to be caught at it.
-    let mut slow = crate::gateway::tiny_workflow();
+    let mut slow = sampler_workflow();
     slow["id"] = json!("poison");
     let created = client.post(trial.stack.url("/workflows")).json(&slow).send().await.expect("an answer");
     assert_eq!(created.status(), 201);
-    let poison = json!({"workflowId": "poison", "inputs": {"color": 1}, "priority": "high"});
+    let poison = json!({"workflowId": "poison", "inputs": {"steps": 100}, "priority": "high"});
     let answer = client.post(trial.stack.url("/jobs")).json(&poison).send().await.expect("an answer");
     let id = answer.json::<Value>().await.expect("JSON")["jobId"].as_str().expect("an id").to_owned();
     let load = trial.submit(jobs, Some(20.0));

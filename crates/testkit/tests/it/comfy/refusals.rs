@@ -1,7 +1,7 @@
 //! Prompts that ComfyUI refuses, and prompts whose answer does not say.
 
 use comfyui_sim::{Profile, SimConfig};
-use gateway_testkit::{TestBuilder, until};
+use gateway_testkit::{TestBuilder, sampler_workflow, until};
 use serde_json::{Value, json};
 
 use super::support::*;
@@ -14,7 +14,7 @@ fn paths(job: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn a_prompt_that_would_run_in_part_fails_with_each_fault_and_the_queued_part_is_taken_back() {
     let test = gateway(TestBuilder::default()).await;
-    let mut halves = sampler();
+    let mut halves = sampler_workflow();
     halves["workflow"]["7"] = json!({"class_type": "ImageScale", "inputs": {
         "image": ["5", 0], "upscale_method": "{{method}}", "width": 8, "height": 8, "crop": "disabled"
     }});

@@ -1,9 +1,9 @@
 //! What the tests with a misbehaving ComfyUI share.
 
-use gateway_testkit::{TestBuilder, TestGateway, tiny_workflow, until};
+use gateway_testkit::{TestBuilder, TestGateway, sampler_workflow, tiny_workflow, until};
 use serde_json::{Value, json};
 
-/// Milliseconds of a step of [`sampler`] where a test uses [`gateway`].
+/// Milliseconds of a step of [`sampler_workflow`] where a test uses [`gateway`].
 pub(super) const STEP_MS: u64 = 20;
 
 /// A gateway with the workflows `tiny` and `sampler`, whose sampler takes [`STEP_MS`] a step.
@@ -16,30 +16,7 @@ pub(super) async fn gateway(builder: TestBuilder) -> TestGateway {
 /// Registers `tiny` and `sampler`.
 pub(super) async fn register(test: &TestGateway) {
     test.register("tiny", tiny_workflow()).await;
-    test.register("sampler", sampler()).await;
-}
-
-/// Text to picture: takes as long as it has steps, and can be interrupted at each.
-pub(crate) fn sampler() -> Value {
-    json!({
-        "workflow": {
-            "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "{{checkpoint|v1-5-random.safetensors}}"}},
-            "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a fox", "clip": ["1", 1]}},
-            "3": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
-            "4": {"class_type": "KSampler", "_meta": {"title": "The sampler"}, "inputs": {
-                "model": ["1", 0], "seed": "{{seed}}", "steps": "{{steps|1}}", "cfg": 7.0, "sampler_name": "{{sampler|euler}}",
-                "scheduler": "normal", "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0], "denoise": 1.0
-            }},
-            "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0], "vae": ["1", 2]}},
-            "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "x"}}
-        },
-        "inputSchema": {"type": "object", "properties": {
-            "seed": {"type": "integer"},
-            "steps": {"type": "integer", "minimum": 1, "maximum": 10000},
-            "sampler": {"type": "string"},
-            "checkpoint": {"type": "string"}
-        }}
-    })
+    test.register("sampler", sampler_workflow()).await;
 }
 
 /// Inputs of a run of `sampler` that ends only when it is stopped.
@@ -130,7 +107,7 @@ pub(super) async fn submit_limited(test: &TestGateway, inputs: Value, timeout_ms
 
 /// Sends ComfyUI the prompt of somebody else: `steps` steps of sampling.
 pub(super) async fn strangers_prompt(test: &TestGateway, steps: u64) -> String {
-    let mut graph = sampler()["workflow"].take();
+    let mut graph = sampler_workflow()["workflow"].take();
     graph["1"]["inputs"]["ckpt_name"] = json!("v1-5-random.safetensors");
     graph["4"]["inputs"]["seed"] = json!(1);
     graph["4"]["inputs"]["steps"] = json!(steps);

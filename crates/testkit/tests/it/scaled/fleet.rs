@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use comfyui_sim::SimConfig;
 use gateway_core::ErrorCode;
-use gateway_testkit::{TestBuilder, tiny_workflow, until};
+use gateway_testkit::{TestBuilder, sampler_workflow, tiny_workflow, until};
 use serde_json::json;
 
 use super::{Shared, worker};
-use crate::comfy::support::{endless, sampler};
+use crate::comfy::support::endless;
 
 #[tokio::test]
 async fn an_api_without_a_worker_accepts_shows_and_streams_what_others_run() {
     let Some(shared) = Shared::new() else { return };
     let api = shared.api().await;
     let _answer = api.get("/health/ready").await.expect(200);
-    api.register("sampler", sampler()).await;
+    api.register("sampler", sampler_workflow()).await;
     let id = api.submit("sampler", json!({"steps": 30})).await;
     let job = api.job(&id).await;
     assert_eq!((&job["status"], &job["position"]), (&json!("queued"), &json!(1)), "{job}");
@@ -44,7 +44,7 @@ async fn an_api_without_a_worker_accepts_shows_and_streams_what_others_run() {
 async fn a_job_is_canceled_through_any_api_and_a_worker_is_drained_through_any() {
     let Some(shared) = Shared::new() else { return };
     let api = shared.api().await;
-    api.register("sampler", sampler()).await;
+    api.register("sampler", sampler_workflow()).await;
     let node = shared.node_with("one", SimConfig::default(), |_settings| {}).await;
     node.sim.update(|switches| switches.step_ms = 20);
     let id = api.submit("sampler", endless()).await;
@@ -99,7 +99,7 @@ async fn the_queue_is_full_for_every_api_at_once() {
 async fn a_job_that_is_handed_back_is_taken_up_where_its_prompt_is() {
     let Some(shared) = Shared::new() else { return };
     let api = shared.api().await;
-    api.register("sampler", sampler()).await;
+    api.register("sampler", sampler_workflow()).await;
     let mut node = shared.node("one", SimConfig::default()).await;
     let other = shared.node("other", SimConfig::default()).await;
     for sim in [&node.sim, &other.sim] {

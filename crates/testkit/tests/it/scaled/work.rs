@@ -1,11 +1,10 @@
 //! Jobs go to servers that can run them, and preferably to those that have their models loaded.
 
 use comfyui_sim::SimConfig;
-use gateway_testkit::{TestGateway, until};
+use gateway_testkit::{TestGateway, sampler_workflow, until};
 use serde_json::{Value, json};
 
 use super::{Shared, with_checkpoints, worker};
-use crate::comfy::support::sampler;
 
 async fn submit(test: &TestGateway, checkpoint: &str, priority: &str) -> String {
     let job = json!({"workflowId": "sampler", "inputs": {"checkpoint": checkpoint, "steps": 1}, "priority": priority});
@@ -17,7 +16,7 @@ async fn a_job_is_run_only_by_a_server_that_has_its_model() {
     let Some(shared) = Shared::new() else { return };
     let one = shared.node("one", with_checkpoints(&["a.safetensors", "b.safetensors"])).await;
     let other = shared.node("other", with_checkpoints(&["c.safetensors"])).await;
-    one.register("sampler", sampler()).await;
+    one.register("sampler", sampler_workflow()).await;
     let mut jobs = Vec::new();
     for _ in 0..6 {
         for checkpoint in ["c.safetensors", "a.safetensors"] {
@@ -39,7 +38,7 @@ async fn a_job_is_run_only_by_a_server_that_has_its_model() {
 async fn a_job_that_no_worker_can_run_waits_and_says_for_what_and_is_run_by_one_that_comes_later() {
     let Some(shared) = Shared::new() else { return };
     let api = shared.api().await;
-    api.register("sampler", sampler()).await;
+    api.register("sampler", sampler_workflow()).await;
     let id = submit(&api, "rare.safetensors", "normal").await;
     assert_eq!(api.job(&id).await["waitingFor"], Value::Null, "nobody is there to be asked");
     let lacking = shared.node("lacking", with_checkpoints(&["a.safetensors"])).await;
@@ -63,7 +62,7 @@ async fn a_job_that_no_worker_can_run_waits_and_says_for_what_and_is_run_by_one_
 async fn among_equal_jobs_those_go_first_whose_model_is_loaded() {
     let Some(shared) = Shared::new() else { return };
     let test = shared.node("one", with_checkpoints(&["a.safetensors", "b.safetensors"])).await;
-    test.register("sampler", sampler()).await;
+    test.register("sampler", sampler_workflow()).await;
     let _answer = test.post("/queue/pause", &json!({})).await.expect(200);
     until("the worker is paused", || async {
         (test.get("/workers").await.json()["items"][0]["state"] == "paused").then_some(())
