@@ -28,13 +28,14 @@ fn compose(path: &str) -> Value {
 
 /// `${NAME:-default}` as it is where NAME is not set.
 fn substituted(text: &str) -> String {
-    let mut text = text.to_owned();
-    while let Some(start) = text.find("${") {
-        let end = start + text[start..].find('}').expect("an end");
-        let default = text[start + 2..end].split_once(":-").map(|(_, default)| default.to_owned());
-        text.replace_range(start..=end, &default.unwrap_or_default());
+    let mut parts = text.split("${");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (variable, rest) = part.split_once('}').expect("an end");
+        plain.push_str(variable.split_once(":-").map_or("", |(_, default)| default));
+        plain.push_str(rest);
     }
-    text
+    plain
 }
 
 fn environment(service: &Value) -> Vec<(String, String)> {
