@@ -211,8 +211,8 @@ impl Link {
     /// Whether Redis takes writes and keeps them.
     async fn look(&self) -> Result<Verdict, Failure> {
         let mut connection = self.connection().await?;
-        let mut write = redis::pipe();
-        write.cmd("SET").arg(self.key("ping")).arg(1).arg("PX").arg(60_000).ignore();
+        let mut write = redis::cmd("SET");
+        write.arg(self.key("ping")).arg(1).arg("PX").arg(60_000);
         match write.query_async::<()>(&mut connection).await.map_err(Failure::from) {
             // Full is not away: what it has can be taken.
             Err(failure) if failure.full => self.say_full(),

@@ -1,4 +1,6 @@
 -- ARGV: worker, its report, ms after which a worker that is silent is gone, then the names of its servers that can be used.
+-- A script whose first write needs no memory may go on when Redis is full; a report takes the place of the last one.
+redis.call('DEL', P .. 'room')
 local now = now_ms()
 redis.call('ZADD', P .. 'workers', now, ARGV[1])
 redis.call('HSET', P .. 'reports', ARGV[1], ARGV[2])

@@ -4,7 +4,7 @@ use comfyui_gateway::{Gateway, StartError};
 use comfyui_sim::SimConfig;
 use gateway_config::{Overrides, Settings};
 use gateway_testkit::stack::Redis;
-use gateway_testkit::{tiny_workflow, until};
+use gateway_testkit::{TestBuilder, tiny_workflow, until};
 use serde_json::json;
 
 use super::Shared;
@@ -71,6 +71,10 @@ async fn a_full_one_costs_no_job_and_jobs_run_on() {
     assert_eq!(redis.ask(&["config", "set", "maxmemory", "100kb"]), "OK");
     assert!(redis.ask(&["set", "x", "y"]).starts_with("OOM"));
     let unknown = node.submit("tiny", json!({"color": 3})).await;
+    // One that starts now can use what is there, too, and the worker is known on.
+    let other = TestBuilder::default().api_alone().settings(shared.tweak("other")).start_unready().await;
+    assert_eq!(other.get("/health").await.json()["queue"]["depth"], 1);
+    assert_eq!(other.get("/workers").await.json()["items"].as_array().map(Vec::len), Some(1));
     let _answer = node.post("/queue/resume", &json!({})).await.expect(200);
     for id in [known, unknown] {
         let job = node.wait_ended(&id).await;
@@ -89,7 +93,7 @@ async fn jobs_are_accepted_and_run_though_it_never_was_there_and_are_known_to_it
     let mut redis = Redis::with(folder.path(), &[]).await;
     redis.kill();
     let shared = Shared::on(redis.url());
-    let node = gateway_testkit::TestBuilder::default().settings(shared.tweak("one")).start_unready().await;
+    let node = TestBuilder::default().settings(shared.tweak("one")).start_unready().await;
     node.register("tiny", tiny_workflow()).await;
     let ready = node.get("/health/ready").await;
     assert_eq!((ready.status, ready.code().as_str()), (503, "QUEUE_UNAVAILABLE"));
