@@ -44,7 +44,7 @@ pub struct Parts {
     pub limits: LimitSettings,
     /// The queue.
     pub queue: QueueSettings,
-    /// Whether a worker lives in this process, so that readiness depends on ComfyUI.
+    /// Whether this process alone works the queue, so that readiness depends on ComfyUI.
     pub embedded: bool,
     /// The version of the gateway.
     pub version: &'static str,

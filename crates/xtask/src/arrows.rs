@@ -61,6 +61,7 @@ const CRATES: &[&str] = &[
     "comfyui-sim",
     "comfyui-gateway",
     "gateway-testkit",
+    "s3-testserver",
 ];
 
 /// Fails with each arrow that points the wrong way.

@@ -9,6 +9,7 @@ use gateway_core::JobId;
 use gateway_core::event::JobEvent;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast};
+use tokio::time::Instant;
 
 use super::link::Link;
 use super::watchers::Watchers;
@@ -19,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two pings: a connection that is dead and does not say so is found by them.
 const PING: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(250);
+/// How often watchers look into the database while nothing is heard.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Wishes to cancel that a busy worker may be behind; it also learns of them when it renews its leases.
 const CANCEL_BACKLOG: usize = 1_024;
@@ -53,12 +56,16 @@ impl Ears {
 
 /// Listens for ever.
 pub(super) async fn run(link: Link, ears: Arc<Ears>) {
+    let mut looked = None;
     loop {
         if let Err(error) = listen(&link, &ears).await {
             tracing::debug!(%error, "nothing is heard from Redis");
         }
-        // What was said meanwhile was missed.
-        ears.watchers.drop_all();
+        // What was said meanwhile was missed: watchers look where their jobs stand, not with each try to connect.
+        if looked.is_none_or(|at: Instant| at.elapsed() >= LOOK) {
+            looked = Some(Instant::now());
+            ears.watchers.drop_all();
+        }
         ears.bell.notify_waiters();
         tokio::time::sleep(AGAIN).await;
     }

@@ -44,9 +44,12 @@ async fn one_that_does_not_take_the_password_is_refused_and_the_password_is_not_
     let folder = tempfile::tempdir().expect("a folder");
     let redis = Redis::with(folder.path(), &[]).await;
     assert_eq!(redis.ask(&["config", "set", "requirepass", "right"]), "OK");
-    let url = redis.url().replace("redis://", "redis://:hunter2@");
-    let text = refused(&Shared::on(url)).await;
-    assert!(text.to_lowercase().contains("password") && !text.contains("hunter2"), "{text}");
+    for (url, told) in
+        [(redis.url().replace("redis://", "redis://:hunter2@"), "password"), (redis.url(), "authentication required")]
+    {
+        let text = refused(&Shared::on(url)).await;
+        assert!(text.to_lowercase().contains(told) && !text.contains("hunter2"), "{text}");
+    }
 }
 
 #[tokio::test]
