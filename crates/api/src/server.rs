@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::middleware::from_fn;
@@ -22,6 +23,8 @@ pub struct Server {
     server: actix_web::dev::Server,
     address: SocketAddr,
     stopping: Arc<watch::Sender<bool>>,
+    leaving: Arc<AtomicBool>,
+    delay: Duration,
 }
 
 /// Stops a running server.
@@ -29,6 +32,8 @@ pub struct Server {
 pub struct ServerHandle {
     handle: actix_web::dev::ServerHandle,
     stopping: Arc<watch::Sender<bool>>,
+    leaving: Arc<AtomicBool>,
+    delay: Duration,
 }
 
 impl Server {
@@ -38,7 +43,7 @@ impl Server {
     /// Whatever keeps it from binding.
     pub fn bind(state: ApiState, grace: Duration) -> io::Result<Self> {
         let http = state.parts.http.clone();
-        let stopping = Arc::clone(&state.stopping);
+        let (stopping, leaving, delay) = (Arc::clone(&state.stopping), Arc::clone(&state.leaving), http.delay);
         let server = HttpServer::new(move || {
             App::new().app_data(web::Data::new(state.clone())).wrap(from_fn(correlate)).configure(routes::configure)
         })
@@ -50,7 +55,7 @@ impl Server {
         .disable_signals()
         .bind((http.host.as_str(), http.port))?;
         let address = server.addrs().first().copied().ok_or_else(|| io::Error::other("no address was bound"))?;
-        Ok(Self { server: server.run(), address, stopping })
+        Ok(Self { server: server.run(), address, stopping, leaving, delay })
     }
 
     /// The address that is bound.
@@ -60,7 +65,12 @@ impl Server {
 
     /// A handle to stop it with.
     pub fn handle(&self) -> ServerHandle {
-        ServerHandle { handle: self.server.handle(), stopping: Arc::clone(&self.stopping) }
+        ServerHandle {
+            handle: self.server.handle(),
+            stopping: Arc::clone(&self.stopping),
+            leaving: Arc::clone(&self.leaving),
+            delay: self.delay,
+        }
     }
 
     /// Serves until it is stopped.
@@ -73,8 +83,11 @@ impl Server {
 }
 
 impl ServerHandle {
-    /// Stops accepting, lets answers under way end, returns.
+    /// Serves on for the configured delay, no longer live for load balancers; then stops accepting, lets answers under
+    /// way end, returns.
     pub async fn stop(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        tokio::time::sleep(self.delay).await;
         self.stopping.send_replace(true);
         self.handle.stop(true).await;
     }

@@ -1,5 +1,6 @@
 //! What handlers share: the stores, the settings, and two caches of what doesn't change.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -75,6 +76,8 @@ pub struct ApiState {
     /// Turns true when the server stops: streams that would never end by themselves end then.
     pub(crate) stopping: Arc<watch::Sender<bool>>,
     depth: Arc<tokio::sync::Mutex<Option<(Instant, u64)>>>,
+    /// Turns true when a stop was asked for: load balancers are to look elsewhere.
+    pub(crate) leaving: Arc<AtomicBool>,
     workflows: Cache<String, Arc<Ready>>,
     ended: Cache<JobId, EndedJob>,
 }
@@ -96,6 +99,7 @@ impl ApiState {
             stopping: Arc::new(watch::channel(false).0),
             started: Instant::now(),
             depth: Arc::default(),
+            leaving: Arc::default(),
             workflows: Cache::builder().max_capacity(1_000).time_to_live(WORKFLOW_TTL).build(),
             ended: Cache::builder().max_capacity(ENDED_JOBS).time_to_live(ENDED_TTL).build(),
         })

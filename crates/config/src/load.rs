@@ -92,6 +92,7 @@ fn http(reader: &mut Reader<'_>) -> HttpSettings {
     HttpSettings {
         host,
         port: u16::try_from(reader.number("PORT", 0, 65_535)).unwrap_or(0),
+        delay: Duration::from_secs(reader.number("SHUTDOWN_DELAY_SECONDS", 0, 300)),
         max_json_bytes: 1 << 20,
         max_workflow_bytes: 4 << 20,
     }

@@ -50,6 +50,8 @@ pub struct HttpSettings {
     pub port: u16,
     /// Largest JSON body in bytes.
     pub max_json_bytes: usize,
+    /// How long it goes on serving after a stop was asked for, no longer live for a load balancer.
+    pub delay: Duration,
     /// Largest body that registers a workflow, in bytes.
     pub max_workflow_bytes: usize,
 }

@@ -70,6 +70,11 @@ pub const VARIABLES: &[Variable] = &[
     plain("WORKER_LEASE_SECONDS", "60", "How long a claim holds without renewal, 6–3600"),
     plain("WORKER_NODE", "", "Name of this machine (empty = its host name); tells ComfyUI servers on loopback apart"),
     plain("WORKER_PORT", "0", "Port on which a worker alone answers /health/live and /health/ready; 0 for none"),
+    plain(
+        "SHUTDOWN_DELAY_SECONDS",
+        "0",
+        "How long an API goes on serving after SIGTERM while /health/live says 503, so that a load balancer leaves it, 0–300",
+    ),
     plain("SHUTDOWN_GRACE_SECONDS", "30", "How long running jobs may go on after SIGTERM, 0–3600"),
     plain("MAX_OUTPUT_BYTES", "2147483648", "Largest output file that is stored"),
 ];

@@ -4,6 +4,8 @@ mod worker;
 
 pub use worker::HealthServer;
 
+use std::sync::atomic::Ordering;
+
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json};
 use gateway_broker::{BackendReport, BackendState, WorkerReport};
@@ -70,8 +72,11 @@ fn worker_view(worker: &WorkerReport, environment: Environment) -> Value {
     json!({"id": worker.id, "backends": backends, "state": worker.state})
 }
 
-/// `GET /health/live`: the process, and nothing else.
-pub(crate) async fn live() -> HttpResponse {
+/// `GET /health/live`: the process, and nothing else. One that is about to stop says so while it still serves.
+pub(crate) async fn live(state: Data<ApiState>) -> HttpResponse {
+    if state.leaving.load(Ordering::Relaxed) {
+        return HttpResponse::ServiceUnavailable().json(json!({"ok": false, "leaving": true}));
+    }
     HttpResponse::Ok().json(json!({"ok": true}))
 }
 

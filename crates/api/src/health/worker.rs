@@ -28,7 +28,7 @@ impl HealthServer {
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(Data::new(Arc::clone(&look)))
-                .route("/health/live", web::get().to(super::live))
+                .route("/health/live", web::get().to(live))
                 .route("/health/ready", web::get().to(ready))
         })
         .workers(1)
@@ -50,6 +50,10 @@ impl HealthServer {
     pub async fn stop(self) {
         self.handle.stop(true).await;
     }
+}
+
+async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(json!({"ok": true}))
 }
 
 async fn ready(look: Data<Look>) -> HttpResponse {

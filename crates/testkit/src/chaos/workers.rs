@@ -173,7 +173,7 @@ pub(super) async fn poisoned(place: &Place) -> Found {
 
 /// Experiment 15.
 pub(super) async fn replaced(place: &Place) -> Found {
-    let (rounds, workers, jobs) = place.scale.of((1, 3, 240), (20, 4, 6_000));
+    let (rounds, workers, jobs) = place.scale.of((1, 3, 340), (20, 4, 9_000));
     let mut trial = Trial::start(place, |config| {
         config.workers = workers;
         config.switches.node_ms = 40;

@@ -253,6 +253,7 @@ impl Stack {
             .env("S3_ACCESS_KEY", OWNER.0)
             .env("S3_SECRET_KEY", OWNER.1)
             .env("WORKER_LEASE_SECONDS", self.config.lease.to_string())
+            .env("SHUTDOWN_DELAY_SECONDS", "3")
             .env("SHUTDOWN_GRACE_SECONDS", self.config.grace.to_string())
             .env("COMFYUI_POLL_MS", "200")
             .env("RUST_BACKTRACE", "0");

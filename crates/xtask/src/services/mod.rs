@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Services {
     postgres: Server<Postgres>,
     redis: Server<Redis>,
+    s3: Vec<(&'static str, String)>,
 }
 
 /// One server, where there is one.
@@ -39,6 +40,7 @@ impl Services {
         let services = Self {
             postgres: server("Postgres", postgres, Postgres::start)?,
             redis: server("Redis", variable("REDIS_URL"), Redis::start)?,
+            s3: given_s3(),
         };
         // Tests start their own; without one, those of the whole stack are left out like those of Redis.
         if let Err(error) = program("haproxy", "haproxy") {
@@ -56,7 +58,7 @@ impl Services {
         for (name, package) in [("redis-server", "redis-server"), ("haproxy", "haproxy")] {
             program(name, package)?;
         }
-        Ok(Self { postgres: server("Postgres", postgres, Postgres::start)?, redis: Server::None })
+        Ok(Self { postgres: server("Postgres", postgres, Postgres::start)?, redis: Server::None, s3: Vec::new() })
     }
 
     /// The URL of Postgres.
@@ -80,8 +82,25 @@ impl Services {
             Server::Started(server) => ("TEST_REDIS_URL", server.url()),
             Server::None => ("TEST_WITHOUT_REDIS", "1"),
         };
-        vec![postgres, redis]
+        let s3 = self.s3.iter().map(|(name, value)| (*name, value.as_str()));
+        [postgres, redis].into_iter().chain(s3).collect()
     }
+}
+
+/// The S3 server that the environment names, as its tests are told of it; without one they start their own.
+fn given_s3() -> Vec<(&'static str, String)> {
+    let names = [
+        ("S3_ENDPOINT", "S3_TEST_ENDPOINT"),
+        ("S3_BUCKET", "S3_TEST_BUCKET"),
+        ("S3_ACCESS_KEY", "S3_TEST_ACCESS_KEY"),
+        ("S3_SECRET_KEY", "S3_TEST_SECRET_KEY"),
+        ("S3_REGION", "S3_TEST_REGION"),
+        ("S3_PATH_STYLE", "S3_TEST_PATH_STYLE"),
+    ];
+    if variable("S3_ENDPOINT").is_none() {
+        return Vec::new();
+    }
+    names.into_iter().filter_map(|(name, told)| Some((told, variable(name)?))).collect()
 }
 
 fn server<S>(name: &str, given: Option<String>, start: impl FnOnce() -> Result<S>) -> Result<Server<S>> {
