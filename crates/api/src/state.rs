@@ -162,14 +162,12 @@ impl ApiState {
 
     /// What a ComfyUI says of its node classes, where one has been asked.
     pub(crate) async fn catalog(&self) -> Option<Arc<NodeCatalog>> {
-        self.parts.broker.node_catalogs().await.into_iter().next()
+        self.parts.broker.node_catalogs().await.into_iter().flatten().next()
     }
 
     /// What each ComfyUI says of its node classes; none where one of them was not asked yet.
     pub(crate) async fn catalogs(&self) -> Vec<Arc<NodeCatalog>> {
-        let catalogs = self.parts.broker.node_catalogs().await;
-        let servers: usize = self.parts.broker.workers().await.iter().map(|worker| worker.backends.len()).sum();
-        if catalogs.len() >= servers { catalogs } else { Vec::new() }
+        self.parts.broker.node_catalogs().await.into_iter().collect::<Option<_>>().unwrap_or_default()
     }
 
     pub(crate) fn size_limits(&self) -> SizeLimits {

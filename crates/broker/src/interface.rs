@@ -84,11 +84,11 @@ pub trait Broker: Send + Sync {
     /// The workers that live.
     async fn workers(&self) -> Vec<WorkerReport>;
 
-    /// Leaves what the ComfyUI at `server` says of its node classes.
-    async fn put_node_catalog(&self, server: &str, catalog: Arc<NodeCatalog>);
+    /// Leaves what a ComfyUI says of its node classes, under its `digest`: its worker's report names that.
+    async fn put_node_catalog(&self, digest: &str, catalog: Arc<NodeCatalog>);
 
-    /// What the ComfyUI servers say of their node classes, as far as workers have left it.
-    async fn node_catalogs(&self) -> Vec<Arc<NodeCatalog>>;
+    /// What each ComfyUI server of the workers that live says of its node classes; `None` where it was not asked yet.
+    async fn node_catalogs(&self) -> Vec<Option<Arc<NodeCatalog>>>;
 
     /// Those of `jobs` that nothing hints at and that nobody was handed lately.
     async fn unknown(&self, jobs: &[JobId]) -> Result<Vec<JobId>, BrokerError>;

@@ -316,7 +316,7 @@ pub(crate) async fn workers_and_their_catalogs_are_known_while_they_live(broker:
     let catalog = Arc::new(NodeCatalog::parse(&json!({
         "Load": {"input": {"required": {"ckpt_name": [["a.safetensors"], {}], "n": ["INT", {"default": 1, "min": 0}]}}},
     })));
-    broker.put_node_catalog("http://one", Arc::clone(&catalog)).await;
+    broker.put_node_catalog(&catalog.digest(), Arc::clone(&catalog)).await;
     let report = WorkerReport {
         id: String::from("w-1"),
         node: String::from("node"),
@@ -340,7 +340,7 @@ pub(crate) async fn workers_and_their_catalogs_are_known_while_they_live(broker:
     broker.announce(report.clone()).await;
     assert_eq!(broker.workers().await, [report]);
     let catalogs = broker.node_catalogs().await;
-    assert_eq!(catalogs.iter().map(|catalog| catalog.digest()).collect::<Vec<_>>(), [catalog.digest()]);
+    assert_eq!(catalogs.iter().flatten().map(|catalog| catalog.digest()).collect::<Vec<_>>(), [catalog.digest()]);
     broker.withdraw("w-1").await;
     soon(async {
         while !broker.workers().await.is_empty() {

@@ -26,6 +26,9 @@ const CANCEL_BACKLOG: usize = 1_024;
 
 const CONTROL_BACKLOG: usize = 64;
 
+/// Catalogs beyond this are looked through for those of the past.
+const MANY_CATALOGS: usize = 64;
+
 /// A broker in this process.
 #[derive(Debug)]
 pub struct MemoryBroker {
@@ -179,12 +182,21 @@ impl Broker for MemoryBroker {
         lock(&self.workers).values().cloned().collect()
     }
 
-    async fn put_node_catalog(&self, server: &str, catalog: Arc<NodeCatalog>) {
-        lock(&self.catalogs).insert(server.to_owned(), catalog);
+    async fn put_node_catalog(&self, digest: &str, catalog: Arc<NodeCatalog>) {
+        lock(&self.catalogs).insert(digest.to_owned(), catalog);
     }
 
-    async fn node_catalogs(&self) -> Vec<Arc<NodeCatalog>> {
-        lock(&self.catalogs).values().cloned().collect()
+    async fn node_catalogs(&self) -> Vec<Option<Arc<NodeCatalog>>> {
+        let workers = lock(&self.workers);
+        let mut catalogs = lock(&self.catalogs);
+        let named =
+            || workers.values().flat_map(|worker| &worker.backends).map(|backend| backend.node_catalog.as_ref());
+        let found = named().map(|digest| catalogs.get(digest?).cloned()).collect();
+        // Models come and go: what no report names any more must not pile up.
+        if catalogs.len() > MANY_CATALOGS {
+            catalogs.retain(|digest, _| named().flatten().any(|name| name == digest));
+        }
+        found
     }
 
     async fn unknown(&self, _jobs: &[JobId]) -> Result<Vec<JobId>, BrokerError> {

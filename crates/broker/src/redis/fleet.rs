@@ -75,8 +75,12 @@ impl Fleet {
     }
 
     /// Leaves a catalog under its digest.
-    pub(super) async fn put_catalog(&self, link: &Link, catalog: Arc<NodeCatalog>) -> Result<(), BrokerError> {
-        let digest = catalog.digest();
+    pub(super) async fn put_catalog(
+        &self,
+        link: &Link,
+        digest: &str,
+        catalog: Arc<NodeCatalog>,
+    ) -> Result<(), BrokerError> {
         let key = link.key(&format!("catalog:{digest}"));
         let mut renew = redis::pipe();
         renew.cmd("EXPIRE").arg(&key).arg(CATALOG_SECONDS);
@@ -87,34 +91,32 @@ impl Fleet {
             write.cmd("SET").arg(&key).arg(text).arg("EX").arg(CATALOG_SECONDS).ignore();
             link.send::<()>(&write).await?;
         }
-        self.keep(digest, catalog);
+        self.keep(digest.to_owned(), catalog);
         Ok(())
     }
 
-    /// The catalogs of the servers of `workers`, one a server that has left its own.
-    pub(super) async fn catalogs(&self, link: &Link, workers: &[WorkerReport]) -> Vec<Arc<NodeCatalog>> {
+    /// The catalogs of the servers of `workers`, `None` for one that is not known.
+    pub(super) async fn catalogs(&self, link: &Link, workers: &[WorkerReport]) -> Vec<Option<Arc<NodeCatalog>>> {
         let mut found = Vec::new();
-        let servers = workers.iter().flat_map(|worker| &worker.backends);
-        for digest in servers.filter_map(|backend| backend.node_catalog.as_deref()) {
-            if let Some(catalog) = self.kept(digest) {
-                found.push(catalog);
-                continue;
-            }
-            let mut read = redis::pipe();
-            read.cmd("GET").arg(link.key(&format!("catalog:{digest}")));
-            match link.send::<(Option<String>,)>(&read).await {
-                Ok((Some(text),)) => {
-                    if let Ok(catalog) = serde_json::from_str::<NodeCatalog>(&text) {
-                        let catalog = Arc::new(catalog);
-                        self.keep(digest.to_owned(), Arc::clone(&catalog));
-                        found.push(catalog);
-                    }
-                }
-                Ok((None,)) => {}
-                Err(error) => tracing::debug!(%error, "the node classes of a server are not known"),
-            }
+        for backend in workers.iter().flat_map(|worker| &worker.backends) {
+            found.push(match backend.node_catalog.as_deref() {
+                Some(digest) => self.catalog(link, digest).await,
+                None => None,
+            });
         }
         found
+    }
+
+    async fn catalog(&self, link: &Link, digest: &str) -> Option<Arc<NodeCatalog>> {
+        if let Some(catalog) = self.kept(digest) {
+            return Some(catalog);
+        }
+        let mut read = redis::pipe();
+        read.cmd("GET").arg(link.key(&format!("catalog:{digest}")));
+        let (text,): (Option<String>,) = link.send(&read).await.ok()?;
+        let catalog = Arc::new(serde_json::from_str::<NodeCatalog>(&text?).ok()?);
+        self.keep(digest.to_owned(), Arc::clone(&catalog));
+        Some(catalog)
     }
 
     fn kept(&self, digest: &str) -> Option<Arc<NodeCatalog>> {

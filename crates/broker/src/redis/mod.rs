@@ -284,13 +284,13 @@ impl Broker for RedisBroker {
         self.shared.fleet.workers(&self.shared.link, &self.shared.scripts).await
     }
 
-    async fn put_node_catalog(&self, _server: &str, catalog: Arc<NodeCatalog>) {
-        if let Err(error) = self.shared.fleet.put_catalog(&self.shared.link, catalog).await {
+    async fn put_node_catalog(&self, digest: &str, catalog: Arc<NodeCatalog>) {
+        if let Err(error) = self.shared.fleet.put_catalog(&self.shared.link, digest, catalog).await {
             tracing::debug!(%error, "nobody is told of the node classes; it is tried again");
         }
     }
 
-    async fn node_catalogs(&self) -> Vec<Arc<NodeCatalog>> {
+    async fn node_catalogs(&self) -> Vec<Option<Arc<NodeCatalog>>> {
         self.shared.fleet.catalogs(&self.shared.link, &self.workers().await).await
     }
 

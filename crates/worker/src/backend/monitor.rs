@@ -83,7 +83,7 @@ async fn leave_catalog(context: Arc<Context>, backend: Arc<Backend>) {
         Ok(info) => {
             let catalog = Arc::new(NodeCatalog::parse(&info));
             let (digest, classes) = (catalog.digest(), catalog.len());
-            context.parts.broker.put_node_catalog(backend.name(), Arc::clone(&catalog)).await;
+            context.parts.broker.put_node_catalog(&digest, Arc::clone(&catalog)).await;
             let news = backend.health.send_if_modified(|health| {
                 let other = health.node_catalog.as_ref() != Some(&digest);
                 (health.node_classes, health.node_catalog) = (Some(classes), Some(digest));
