@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,10 +11,9 @@ use std::time::Duration;
 use comfyui_sim::{SimConfig, Simulator, Switches};
 use reqwest::Client;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::gateway::tiny_workflow;
-use crate::stack::free_port;
+use crate::stack::{Process, free_port, hash};
 use crate::wait::until;
 
 use super::{Found, Place, Random};
@@ -53,18 +52,6 @@ struct Report {
     broken: Vec<String>,
 }
 
-struct Process {
-    child: Child,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Already dead where the run has killed it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 struct Setting {
     binary: PathBuf,
     folder: PathBuf,
@@ -78,7 +65,8 @@ impl Setting {
     }
 
     fn start(&self) -> Process {
-        let child = Command::new(&self.binary)
+        let mut command = Command::new(&self.binary);
+        command
             .arg("run")
             .current_dir(&self.folder)
             .env("HOST", "127.0.0.1")
@@ -86,12 +74,8 @@ impl Setting {
             .env("COMFYUI_URL", &self.comfyui)
             .env("DATABASE_URL", self.folder.join("gateway.db"))
             .env("STORAGE_LOCAL_PATH", self.folder.join("outputs"))
-            .env("LOG_LEVEL", "error")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the gateway starts");
-        Process { child }
+            .env("LOG_LEVEL", "error");
+        Process::start("gateway", command, &self.folder)
     }
 }
 
@@ -223,7 +207,6 @@ async fn check_output(client: &Client, url: &str, output: &Value) -> Option<Stri
         return Some(format!("its output answers {}", answer.status()));
     }
     let bytes = answer.bytes().await.ok()?;
-    let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    (output["sha256"] != hash.as_str() || output["size"] != bytes.len())
+    (output["sha256"] != hash(&bytes).as_str() || output["size"] != bytes.len())
         .then(|| String::from("its output is not what the record says"))
 }

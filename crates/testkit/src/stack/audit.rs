@@ -159,8 +159,7 @@ impl Audit {
                     Ok(answer) if answer.status().is_success() => answer.bytes().await.unwrap_or_default(),
                     _ => Default::default(),
                 };
-                let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-                if hash != output.sha256 || bytes.len() as i64 != output.size {
+                if hash(&bytes) != output.sha256 || bytes.len() as i64 != output.size {
                     self.broken.push(format!("I4: the output of {} is not what its record says", job.id));
                 }
             }
@@ -237,6 +236,11 @@ impl Audit {
             self.broken.push(format!("I11: {objects} objects for {:?}", self.states));
         }
     }
+}
+
+/// The SHA-256 of `bytes`, as records show it.
+pub(crate) fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Files below `folder`, but for those that the S3 server keeps for itself.

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 use crate::gateway::tiny_workflow;
 use crate::wait::until;
+pub(crate) use audit::hash;
 pub use audit::{Audit, Watch};
 pub use load::{Load, Submitted};
 pub use process::{Process, free_port};
