@@ -7,6 +7,7 @@ mod redis;
 mod report;
 #[cfg(test)]
 mod suite;
+mod watchers;
 
 pub use entry::{Depth, Entry, Offer, Receipt, Taken};
 pub use interface::{Broker, BrokerError, EventReceiver};

@@ -171,7 +171,6 @@ impl Broker for MemoryBroker {
 
     async fn announce(&self, report: WorkerReport) {
         lock(&self.workers).insert(report.id.clone(), report);
-        lock(&self.events).tidy();
     }
 
     async fn withdraw(&self, worker_id: &str) {

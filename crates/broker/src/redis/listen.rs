@@ -12,8 +12,8 @@ use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
 use super::link::Link;
-use super::watchers::Watchers;
 use crate::Control;
+use crate::watchers::Watchers;
 
 /// How long a connection may take, and an answer to a ping.
 const PATIENCE: Duration = Duration::from_secs(2);

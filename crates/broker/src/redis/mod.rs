@@ -9,7 +9,6 @@ mod listen;
 mod scripts;
 #[cfg(test)]
 mod tests;
-mod watchers;
 mod writer;
 
 use std::sync::Arc;
