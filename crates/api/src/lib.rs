@@ -12,6 +12,7 @@ mod query;
 mod routes;
 mod server;
 mod state;
+mod webhooks;
 mod workflows;
 
 pub use health::HealthServer;

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, Resource};
 use gateway_core::ErrorCode;
 
 use crate::error::ApiError;
-use crate::{admin, health, jobs, outputs, workflows};
+use crate::{admin, health, jobs, outputs, webhooks, workflows};
 
 /// A path at which only the methods in `allowed` are answered.
 fn at(path: &'static str, allowed: &'static str) -> Resource {
@@ -45,6 +45,8 @@ fn all(config: &mut ServiceConfig) {
         .service(at("/jobs/{id}/logs", "GET").get(jobs::list_logs))
         .service(at("/jobs/{id}/cancel", "POST").post(jobs::cancel_job))
         .service(at("/jobs/{id}/retry", "POST").post(jobs::retry_job))
+        .service(at("/jobs/{id}/webhooks", "GET").get(webhooks::list_deliveries))
+        .service(at("/jobs/{id}/webhooks/{delivery}/redeliver", "POST").post(webhooks::redeliver))
         .service(at("/workers", "GET").get(admin::list_workers))
         .service(at("/workers/{id}/drain", "POST").post(admin::drain_worker))
         .service(at("/queue/pause", "POST").post(admin::pause_queue))

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gateway_broker::Broker;
-use gateway_config::{Environment, HttpSettings, LimitSettings, QueueSettings};
+use gateway_config::{CacheSettings, Environment, FileSettings, HttpSettings, LimitSettings, QueueSettings};
+use gateway_core::cache::digest;
 use gateway_core::workflow::{NodeCatalog, SizeLimits, Workflow, WorkflowSource};
 use gateway_core::{Caller, CursorKey, JobId, JobIdSequence, Owner, Role};
 use gateway_db::{Database, DbError, WorkflowRecord};
 use gateway_storage::Storage;
 use moka::sync::Cache;
+use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
 use crate::error::ApiError;
@@ -45,6 +47,14 @@ pub struct Parts {
     pub limits: LimitSettings,
     /// The queue.
     pub queue: QueueSettings,
+    /// Results that are used again.
+    pub cache: CacheSettings,
+    /// Files in and out.
+    pub files: FileSettings,
+    /// The way to the owners of jobs.
+    pub callbacks: gateway_egress::Client,
+    /// The way to files that callers name by URL.
+    pub sources: gateway_egress::Client,
     /// Whether this process alone works the queue, so that readiness depends on ComfyUI.
     pub embedded: bool,
     /// The version of the gateway.
@@ -55,6 +65,8 @@ pub struct Parts {
 pub(crate) struct Ready {
     pub(crate) record: WorkflowRecord,
     pub(crate) workflow: Workflow,
+    /// What tells its graph from that of another version.
+    pub(crate) content: String,
 }
 
 /// The answer for an ended job.
@@ -151,7 +163,8 @@ impl ApiState {
             ApiError::invalid(faults)
                 .recommend("this workflow was stored by another version of the gateway; register it again")
         })?;
-        let ready = Arc::new(Ready { record, workflow });
+        let content = digest(&json!([record.graph, record.outputs]));
+        let ready = Arc::new(Ready { record, workflow, content });
         self.workflows.insert(id.to_owned(), Arc::clone(&ready));
         Ok(ready)
     }

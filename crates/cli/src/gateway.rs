@@ -13,7 +13,7 @@ use gateway_worker::Worker;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::stores::{StartError, Stores, VERSION};
+use crate::stores::{StartError, Stores, VERSION, way_out};
 
 /// How long answers under way may take once a stop was asked for.
 const ANSWERS: Duration = Duration::from_secs(10);
@@ -45,6 +45,10 @@ impl Gateway {
             http: settings.http.clone(),
             limits: settings.limits.clone(),
             queue: settings.queue.clone(),
+            cache: settings.cache.clone(),
+            files: settings.files.clone(),
+            callbacks: way_out(&settings.webhooks.urls)?,
+            sources: way_out(&settings.files.urls)?,
             embedded,
             version: VERSION,
         };

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gateway_broker::{Broker, MemoryBroker, OpenError, RedisBroker};
-use gateway_config::{DatabaseSettings, Settings};
+use gateway_config::{DatabaseSettings, Settings, UrlSettings};
 use gateway_db::{Access, Database, DbError};
+use gateway_egress::Policy;
 use gateway_storage::{Storage, StorageError};
 use gateway_worker::{Worker, WorkerParts};
 
@@ -35,6 +36,8 @@ pub enum StartError {
     Queue(OpenError),
     /// The worker did not start.
     Worker(gateway_worker::StartError),
+    /// Nothing can be sent: the system's trust in certificates can't be read.
+    Egress(gateway_egress::BuildError),
 }
 
 impl std::fmt::Display for StartError {
@@ -51,6 +54,7 @@ impl std::fmt::Display for StartError {
             }
             Self::Queue(error) => error.fmt(f),
             Self::Worker(error) => f.write_str(&chain(error)),
+            Self::Egress(error) => f.write_str(&chain(error)),
         }
     }
 }
@@ -101,10 +105,21 @@ impl Stores {
             comfyui: settings.comfyui,
             queue: settings.queue,
             worker: settings.worker,
+            egress: way_out(&settings.webhooks.urls)?,
+            webhooks: settings.webhooks,
+            cache: settings.cache,
+            files: settings.files,
+            retention: settings.retention,
             version: VERSION,
         };
         Worker::start(parts).await.map_err(StartError::Worker)
     }
+}
+
+/// A client for URLs that callers name.
+pub(crate) fn way_out(urls: &UrlSettings) -> Result<gateway_egress::Client, StartError> {
+    let policy = Policy { allow: urls.allow.clone(), require_https: urls.require_https };
+    gateway_egress::Client::system(policy).map_err(StartError::Egress)
 }
 
 /// Opens the database for a command: alone where it is a file of one process, else beside a gateway that runs.

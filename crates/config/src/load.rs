@@ -14,6 +14,7 @@ use crate::settings::{
 use crate::source::{Overrides, Source};
 
 mod database;
+mod delivery;
 mod redis;
 mod storage;
 
@@ -56,6 +57,10 @@ pub fn load(env_file: &Path, overrides: &Overrides) -> Result<Settings, ConfigEr
             max_image_size: reader.number("MAX_IMAGE_SIZE", 16, 65_536),
             max_batch_size: reader.number("MAX_BATCH_SIZE", 1, 4_096),
         },
+        webhooks: delivery::webhooks(&mut reader, environment),
+        cache: delivery::cache(&mut reader),
+        files: delivery::files(&mut reader),
+        retention: delivery::retention(&mut reader),
         log: log(&mut reader),
         warnings: Vec::new(),
     };
@@ -94,6 +99,7 @@ fn http(reader: &mut Reader<'_>) -> HttpSettings {
         port: u16::try_from(reader.number("PORT", 0, 65_535)).unwrap_or(0),
         delay: Duration::from_secs(reader.number("SHUTDOWN_DELAY_SECONDS", 0, 300)),
         max_json_bytes: 1 << 20,
+        max_job_bytes: 12 << 20,
         max_workflow_bytes: 4 << 20,
     }
 }
@@ -204,30 +210,14 @@ fn check_unused(reader: &mut Reader<'_>) {
     if reader.flag("PRIVACY_MODE") {
         reader.fault("PRIVACY_MODE", "this version can't redact prompts; set it to false");
     }
-    reader.flag("CACHE_ENABLED");
-    reader.number("CACHE_TTL_SECONDS", 1, 31_536_000);
     reader.number("RATE_LIMIT_MAX", 1, 1_000_000_000);
     reader.number("RATE_LIMIT_WINDOW_MS", 100, 86_400_000);
-    reader.parse("WEBHOOK_ALLOWED_DOMAINS", "*, or hosts such as example.com, *.example.com or host:8080", |text| {
-        (text == "*" || text.split(',').all(is_domain)).then_some(())
-    });
     reader.parse("CORS_ORIGINS", "* or origins such as https://app.example.com, comma-separated", |text| {
         let origin = |text: &str| {
             Url::parse(text.trim()).is_ok_and(|url| url.host().is_some() && matches!(url.path(), "/" | ""))
         };
         (text == "*" || text.split(',').all(origin)).then_some(())
     });
-}
-
-/// A host, maybe below `*.`, maybe with a port.
-fn is_domain(text: &str) -> bool {
-    let text = text.trim();
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !host.ends_with(':') && !text.ends_with(']') => (host, port.parse::<u16>().is_ok()),
-        _ => (text, true),
-    };
-    let host = host.strip_prefix("*.").unwrap_or(host);
-    port && !host.is_empty() && !host.contains('*') && url::Host::parse(host).is_ok()
 }
 
 fn warnings(reader: &Reader<'_>, strangers: &[String], environment: Environment) -> Vec<String> {
@@ -237,8 +227,10 @@ fn warnings(reader: &Reader<'_>, strangers: &[String], environment: Environment)
             "no credentials are asked for: whoever reaches this port may use it; keep it on a private network",
         ));
     }
-    if reader.is_set("WEBHOOK_SECRET") {
-        warnings.push(String::from("WEBHOOK_SECRET is set, but this version sends no webhooks"));
+    if !reader.is_set("WEBHOOK_SECRET") {
+        warnings.push(String::from(
+            "WEBHOOK_SECRET is not set: webhooks are sent unsigned, and receivers can't tell them from forged ones",
+        ));
     }
     if !strangers.is_empty() {
         warnings.push(format!("unknown names in .env are ignored: {}", strangers.join(", ")));

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gateway_core::allowlist::Allowlist;
+use gateway_core::webhook::SigningSecrets;
 use secrecy::SecretString;
 
 /// Everything that is configured.
@@ -24,6 +26,14 @@ pub struct Settings {
     pub worker: WorkerSettings,
     /// What a job may ask for.
     pub limits: LimitSettings,
+    /// Messages to the owners of jobs.
+    pub webhooks: WebhookSettings,
+    /// Results that are used again.
+    pub cache: CacheSettings,
+    /// Files in and out.
+    pub files: FileSettings,
+    /// How long what is kept.
+    pub retention: RetentionSettings,
     /// Logging.
     pub log: LogSettings,
     /// Sentences that the operator should read once at start.
@@ -50,6 +60,8 @@ pub struct HttpSettings {
     pub port: u16,
     /// Largest JSON body in bytes.
     pub max_json_bytes: usize,
+    /// Largest body that asks for jobs, in bytes: it may hold files.
+    pub max_job_bytes: usize,
     /// How long it goes on serving after a stop was asked for, no longer live for a load balancer.
     pub delay: Duration,
     /// Largest body that registers a workflow, in bytes.
@@ -234,6 +246,70 @@ pub struct LimitSettings {
     pub max_image_size: u64,
     /// Largest batch.
     pub max_batch_size: u64,
+}
+
+/// Which URLs of callers may be called.
+#[derive(Debug, Clone)]
+pub struct UrlSettings {
+    /// The hosts.
+    pub allow: Allowlist,
+    /// Whether plain HTTP is only for hosts that are named.
+    pub require_https: bool,
+}
+
+/// Messages to the owners of jobs.
+#[derive(Debug, Clone)]
+pub struct WebhookSettings {
+    /// What they are signed with; none: they are not signed.
+    pub secrets: SigningSecrets,
+    /// Where they may go.
+    pub urls: UrlSettings,
+    /// Multiplies the waits between tries; 1.0 outside tests.
+    pub retry_scale: f64,
+}
+
+/// Who may get whose results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheScope {
+    /// Owners get their own only.
+    Owner,
+    /// Anybody gets anybody's.
+    Global,
+}
+
+/// Results that are used again.
+#[derive(Debug, Clone)]
+pub struct CacheSettings {
+    /// How long a result is good; `None`: results are not used again.
+    pub ttl: Option<Duration>,
+    /// Who may get whose.
+    pub scope: CacheScope,
+}
+
+/// Files in and out.
+#[derive(Debug, Clone)]
+pub struct FileSettings {
+    /// Largest file that a caller may hand in, in bytes.
+    pub max_upload_bytes: u64,
+    /// How long one is kept that no job uses.
+    pub upload_ttl: Duration,
+    /// Where files may be fetched from.
+    pub urls: UrlSettings,
+    /// Most bytes of outputs that one answer holds as Base64.
+    pub max_inline_bytes: u64,
+    /// Whether outputs are stored without what ComfyUI writes into them of prompt and workflow.
+    pub strip_metadata: bool,
+    /// Pictures that are converted at the same time.
+    pub conversions: usize,
+}
+
+/// How long what is kept; `None` is for ever.
+#[derive(Debug, Clone, Copy)]
+pub struct RetentionSettings {
+    /// Ended jobs.
+    pub jobs: Option<Duration>,
+    /// The bytes of their outputs.
+    pub outputs: Option<Duration>,
 }
 
 /// How log lines look.

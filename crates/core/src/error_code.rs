@@ -59,10 +59,16 @@ error_codes! {
     OutputNotFound = "OUTPUT_NOT_FOUND", 404, false, "Output not found";
     /// No such upload, or another owner's.
     UploadNotFound = "UPLOAD_NOT_FOUND", 404, false, "Upload not found";
+    /// No such message about this job.
+    DeliveryNotFound = "DELIVERY_NOT_FOUND", 404, false, "Delivery not found";
+    /// No such batch, or another owner's.
+    BatchNotFound = "BATCH_NOT_FOUND", 404, false, "Batch not found";
     /// The path exists, the method does not.
     MethodNotAllowed = "METHOD_NOT_ALLOWED", 405, false, "Method not allowed";
     /// The state of the thing does not allow it.
     Conflict = "CONFLICT", 409, false, "Conflict";
+    /// It was there, and was removed.
+    Gone = "GONE", 410, false, "Removed";
     /// The body is larger than allowed.
     PayloadTooLarge = "PAYLOAD_TOO_LARGE", 413, false, "Payload too large";
     /// The body is of a type that is not read here.

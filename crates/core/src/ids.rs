@@ -13,18 +13,69 @@ use crate::Timestamp;
 #[error("not a canonical lower-case UUID")]
 pub struct IdError;
 
-/// The id of a job: a UUIDv7, so that ids sort by the time of acceptance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct JobId(Uuid);
+macro_rules! ids {
+    ($($(#[doc = $doc:literal])* $name:ident;)*) => {$(
+        $(#[doc = $doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new id of the time `now`; `random` fills the bits that are not time.
+            pub fn new(now: Timestamp, random: [u8; 10]) -> Self {
+                let millis = u64::try_from(now.as_millis()).unwrap_or(0);
+                Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                parse(text).map(Self)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+
+            fn try_from(text: String) -> Result<Self, IdError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.to_string()
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// The id of a job: a UUIDv7, so that ids sort by the time of acceptance.
+    JobId;
+    /// The id of a batch of jobs.
+    BatchId;
+    /// The id of a message to a job's owner: the same on every try.
+    DeliveryId;
+    /// The id of an uploaded file.
+    UploadId;
+}
+
+fn parse(text: &str) -> Result<Uuid, IdError> {
+    let canonical =
+        text.len() == 36 && text.bytes().all(|b| b == b'-' || b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    Uuid::try_parse(text).ok().filter(|_| canonical).ok_or(IdError)
+}
 
 impl JobId {
-    /// A new id for a job accepted at `now`; `random` fills the bits that are not time.
-    pub fn new(now: Timestamp, random: [u8; 10]) -> Self {
-        let millis = u64::try_from(now.as_millis()).unwrap_or(0);
-        Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
-    }
-
     /// The smallest id that a job accepted at `at` can have: turns a time filter into an id range.
     pub fn floor(at: Timestamp) -> Self {
         Self::new(at, [0; 10])
@@ -50,39 +101,6 @@ impl JobId {
     /// The id with these 16 bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
-    }
-}
-
-impl fmt::Display for JobId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.as_hyphenated().fmt(f)
-    }
-}
-
-impl FromStr for JobId {
-    type Err = IdError;
-
-    fn from_str(text: &str) -> Result<Self, IdError> {
-        let canonical =
-            text.len() == 36 && text.bytes().all(|b| b == b'-' || b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        match Uuid::try_parse(text) {
-            Ok(uuid) if canonical => Ok(Self(uuid)),
-            _ => Err(IdError),
-        }
-    }
-}
-
-impl TryFrom<String> for JobId {
-    type Error = IdError;
-
-    fn try_from(text: String) -> Result<Self, IdError> {
-        text.parse()
-    }
-}
-
-impl From<JobId> for String {
-    fn from(id: JobId) -> Self {
-        id.to_string()
     }
 }
 

@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+pub mod allowlist;
+pub mod cache;
 pub mod cursor;
 pub mod error_code;
 pub mod event;
@@ -9,14 +11,17 @@ pub mod job;
 pub mod output;
 pub mod owner;
 pub mod progress;
+pub mod record;
 pub mod retry;
 pub mod timestamp;
+pub mod view;
+pub mod webhook;
 pub mod workflow;
 
 pub use cursor::CursorKey;
 pub use error_code::ErrorCode;
 pub use fault::Fault;
-pub use ids::{IdError, JobId, JobIdSequence};
+pub use ids::{BatchId, DeliveryId, IdError, JobId, JobIdSequence, UploadId};
 pub use job::{JobError, JobStatus, NodeRef, Priority};
 pub use output::OutputKind;
 pub use owner::{Caller, Owner, Role, Scope};

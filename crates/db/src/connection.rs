@@ -16,6 +16,8 @@ use crate::writer::Writer;
 
 /// How long a read waits for a free connection.
 const READER_WAIT: Duration = Duration::from_secs(2);
+/// How often an operation is begun that the server ends because two wait for each other.
+const DEADLOCK_TRIES: usize = 5;
 
 /// Who else may have the database open meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +107,23 @@ impl Database {
         F: FnOnce(&mut Conn) -> Result<T, DbError> + Send + 'static,
     {
         self.writer.write(operation).await
+    }
+
+    /// The same for an operation that waits for what other processes do: where two wait for each other, one is begun
+    /// again.
+    pub(crate) async fn write_again<T, F>(&self, operation: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Conn) -> Result<T, DbError> + Clone + Send + 'static,
+    {
+        let mut result = self.writer.write(operation.clone()).await;
+        for _ in 1..DEADLOCK_TRIES {
+            if !matches!(result, Err(DbError::Deadlock)) {
+                break;
+            }
+            result = self.writer.write(operation.clone()).await;
+        }
+        result
     }
 
     pub(crate) fn write_blocking<T, F>(&self, operation: F) -> Result<T, DbError>

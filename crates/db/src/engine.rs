@@ -175,6 +175,36 @@ impl Conn {
         <Self as diesel::Connection>::TransactionManager::rollback_transaction(self)
     }
 
+    /// Lets one transaction at a time of all processes go on that names `name`. On SQLite there is one at a time anyway.
+    pub(crate) fn take_turns(&mut self, name: &str) -> QueryResult<()> {
+        use diesel::sql_types::Text;
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(connection) => {
+                let lock = "SELECT 1 FROM pg_advisory_xact_lock(hashtextextended(current_schema() || $1, 0))";
+                diesel::sql_query(lock).bind::<Text, _>(name).execute(connection).map(drop)
+            }
+        }
+    }
+
+    /// The same without waiting: `false` where another one has the turn.
+    pub(crate) fn try_turn(&mut self, name: &str) -> QueryResult<bool> {
+        use diesel::sql_types::{Bool, Text};
+        #[derive(diesel::QueryableByName)]
+        struct Got {
+            #[diesel(sql_type = Bool)]
+            got: bool,
+        }
+        match self {
+            Self::Sqlite(_) => Ok(true),
+            Self::Postgres(connection) => {
+                let lock = "SELECT pg_try_advisory_xact_lock(hashtextextended(current_schema() || $1, 0)) AS got";
+                let got: Got = diesel::sql_query(lock).bind::<Text, _>(name).get_result(connection)?;
+                Ok(got.got)
+            }
+        }
+    }
+
     /// Whether it still answers.
     pub(crate) fn answers(&mut self) -> bool {
         self.batch_execute("SELECT 1").is_ok()

@@ -43,9 +43,19 @@ pub enum DbError {
         /// Why.
         reason: String,
     },
+    /// It waited for another transaction that waited for it. Nothing was changed; it can be done again at once.
+    #[error("the database is not available: two transactions waited for each other")]
+    Deadlock,
     /// A row with this key is there already.
     #[error("it exists already")]
     Duplicate,
+}
+
+impl DbError {
+    /// Whether the same operation may succeed in a moment.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Deadlock)
+    }
 }
 
 impl From<diesel::result::Error> for DbError {
@@ -53,6 +63,7 @@ impl From<diesel::result::Error> for DbError {
         use diesel::result::{DatabaseErrorKind, Error};
         match error {
             Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Self::Duplicate,
+            Error::DatabaseError(_, info) if info.message() == "deadlock detected" => Self::Deadlock,
             Error::DatabaseError(
                 DatabaseErrorKind::ClosedConnection
                 | DatabaseErrorKind::UnableToSendCommand

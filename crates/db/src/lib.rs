@@ -1,7 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod batches;
+mod cache;
 mod clock;
 mod connection;
+mod deliveries;
 mod engine;
 mod error;
 mod jobs;
@@ -11,13 +14,19 @@ mod schema;
 mod settings;
 #[cfg(test)]
 mod testing;
+mod uploads;
 mod workflows;
 mod writer;
 
+pub use batches::{Batch, NewBatch};
+pub use cache::CachedResult;
 pub use connection::{Access, Database};
+pub use deliveries::{DeliveryRecord, DeliveryTry, DueDelivery, NextTry};
 pub use error::DbError;
+pub use gateway_core::record::{Job, Output};
 pub use jobs::{
-    CancelOutcome, Claim, Claimed, DeleteOutcome, Filter, Job, Lease, NewJob, Output, QueuedJob, Release, Renewal,
-    Settlement, Stats,
+    Acceptance, Accepted, Aftermath, CancelOutcome, Claim, Claimed, DeleteOutcome, Filter, Lease, NewJob, QueuedJob,
+    Recovered, Release, Renewal, RequestKey, Retention, Settlement, Stats, Swept,
 };
+pub use uploads::Upload;
 pub use workflows::{NewWorkflow, WorkflowRecord, WorkflowSummary};

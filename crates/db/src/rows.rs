@@ -3,11 +3,12 @@
 
 use diesel::prelude::*;
 use gateway_core::event::{LogLevel, LogLine};
+use gateway_core::record::{Job, JobOptions, Output};
 use gateway_core::{JobError, JobId, JobStatus, OutputKind, Owner, Priority, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::DbError;
-use crate::jobs::{Job, NewJob, Output};
+use crate::jobs::NewJob;
 use crate::schema::{job_logs, jobs, outputs};
 
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
@@ -44,7 +45,11 @@ pub(crate) struct JobRow {
     pub(crate) store_ms: Option<i64>,
     pub(crate) error: Option<String>,
     pub(crate) needs: Option<String>,
+    pub(crate) options: Option<String>,
 }
+
+/// The status of a job that waits for an identical one. Outside this crate it is queued.
+pub(crate) const JOINED: &str = "joined";
 
 impl JobRow {
     pub(crate) fn of_new(job: &NewJob) -> Self {
@@ -80,19 +85,45 @@ impl JobRow {
             store_ms: None,
             error: None,
             needs: job.needs.map(|needs| needs.to_string()),
+            options: options_text(&job.options),
         }
     }
 
+    /// Where it stands for everybody else.
+    pub(crate) fn state(&self) -> Result<JobStatus, DbError> {
+        if self.status == JOINED {
+            return Ok(JobStatus::Queued);
+        }
+        self.status.parse().map_err(|()| self.bad("status"))
+    }
+
+    pub(crate) fn options(&self) -> Result<JobOptions, DbError> {
+        match &self.options {
+            Some(text) => serde_json::from_str(text).map_err(|error| self.bad(&format!("options: {error}"))),
+            None => Ok(JobOptions::default()),
+        }
+    }
+
+    fn bad(&self, reason: &str) -> DbError {
+        DbError::Corrupt { row: format!("jobs/{}", self.id), reason: reason.to_owned() }
+    }
+
+    pub(crate) fn job_id(&self) -> Result<JobId, DbError> {
+        self.id.parse().map_err(|_error| self.bad("id"))
+    }
+
     pub(crate) fn into_job(self) -> Result<Job, DbError> {
-        let bad = |reason: &str| DbError::Corrupt { row: format!("jobs/{}", self.id), reason: reason.to_owned() };
-        let id: JobId = self.id.parse().map_err(|_error| bad("id"))?;
+        let bad = |reason: &str| self.bad(reason);
+        let id = self.job_id()?;
         let error = match &self.error {
             Some(text) => Some(serde_json::from_str::<JobError>(text).map_err(|e| bad(&format!("error: {e}")))?),
             None => None,
         };
         Ok(Job {
             id,
-            status: self.status.parse().map_err(|()| bad("status"))?,
+            status: self.state()?,
+            options: self.options()?,
+            joined: self.status == JOINED,
             inputs: parse_object(&self.inputs).ok_or_else(|| bad("inputs"))?,
             params: parse_object(&self.params).ok_or_else(|| bad("params"))?,
             resolved: parse_object(&self.resolved).ok_or_else(|| bad("resolved"))?,
@@ -133,8 +164,8 @@ impl JobRow {
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = outputs)]
 pub(crate) struct OutputRow {
-    job_id: String,
-    file: String,
+    pub(crate) job_id: String,
+    pub(crate) file: String,
     position: i32,
     node_id: String,
     kind: String,
@@ -143,8 +174,9 @@ pub(crate) struct OutputRow {
     sha256: String,
     width: Option<i32>,
     height: Option<i32>,
-    storage_key: String,
+    pub(crate) storage_key: String,
     created_at: i64,
+    pub(crate) removed_at: Option<i64>,
 }
 
 impl OutputRow {
@@ -162,6 +194,7 @@ impl OutputRow {
             height: output.height,
             storage_key: output.storage_key.clone(),
             created_at: output.created_at.as_millis(),
+            removed_at: output.removed_at.map(Timestamp::as_millis),
         }
     }
 
@@ -177,7 +210,18 @@ impl OutputRow {
             height: self.height,
             storage_key: self.storage_key,
             created_at: Timestamp::from_millis(self.created_at),
+            removed_at: self.removed_at.map(Timestamp::from_millis),
         }
+    }
+
+    /// The same output, of another job.
+    pub(crate) fn shared_with(&self, job: &str) -> Self {
+        Self { job_id: job.to_owned(), ..self.clone() }
+    }
+
+    /// What the storage keys of all that was stored with it begin with.
+    pub(crate) fn prefix(&self) -> &str {
+        self.storage_key.strip_suffix(self.file.as_str()).unwrap_or(&self.storage_key)
     }
 }
 
@@ -217,14 +261,19 @@ impl LogRow {
     }
 }
 
-fn object_text(object: &Map<String, Value>) -> String {
+/// `None` where there is nothing to keep.
+pub(crate) fn options_text(options: &JobOptions) -> Option<String> {
+    if *options == JobOptions::default() { None } else { serde_json::to_string(options).ok() }
+}
+
+pub(crate) fn object_text(object: &Map<String, Value>) -> String {
     if object.is_empty() {
         return String::from("{}");
     }
     serde_json::to_string(object).unwrap_or_else(|_error| String::from("{}"))
 }
 
-fn parse_object(text: &str) -> Option<Map<String, Value>> {
+pub(crate) fn parse_object(text: &str) -> Option<Map<String, Value>> {
     if text == "{}" {
         return Some(Map::new());
     }

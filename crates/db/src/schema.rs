@@ -61,6 +61,7 @@ diesel::table! {
         store_ms -> Nullable<BigInt>,
         error -> Nullable<Text>,
         needs -> Nullable<Text>,
+        options -> Nullable<Text>,
     }
 }
 
@@ -78,6 +79,7 @@ diesel::table! {
         height -> Nullable<Integer>,
         storage_key -> Text,
         created_at -> BigInt,
+        removed_at -> Nullable<BigInt>,
     }
 }
 
@@ -97,5 +99,105 @@ diesel::table! {
     trash (prefix) { prefix -> Text, created_at -> BigInt, }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(workflows, workflow_versions, jobs, outputs, job_logs);
+diesel::table! {
+    joined_jobs (job_id) { job_id -> Text, leader_id -> Text, }
+}
+
+diesel::table! {
+    flights (cache_key) { cache_key -> Text, job_id -> Text, }
+}
+
+diesel::table! {
+    cache_entries (cache_key) {
+        cache_key -> Text,
+        job_id -> Text,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    idempotency (owner, key) {
+        owner -> Text,
+        key -> Text,
+        body_hash -> Text,
+        subject_id -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    deliveries (id) {
+        id -> Text,
+        owner -> Text,
+        subject_id -> Text,
+        event -> Text,
+        url -> Text,
+        host -> Text,
+        body -> Text,
+        correlation_id -> Text,
+        status -> Text,
+        tries -> Integer,
+        failures -> Integer,
+        next_at -> BigInt,
+        lease_until -> Nullable<BigInt>,
+        created_at -> BigInt,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    delivery_tries (delivery_id, seq) {
+        delivery_id -> Text,
+        seq -> Integer,
+        time -> BigInt,
+        http_status -> Nullable<Integer>,
+        duration_ms -> BigInt,
+        error -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    uploads (id) {
+        id -> Text,
+        owner -> Text,
+        sha256 -> Text,
+        size -> BigInt,
+        kind -> Text,
+        content_type -> Text,
+        width -> Nullable<Integer>,
+        height -> Nullable<Integer>,
+        storage_key -> Text,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    job_uploads (job_id, upload_id) { job_id -> Text, upload_id -> Text, }
+}
+
+diesel::table! {
+    batches (id) {
+        id -> Text,
+        owner -> Text,
+        workflow_id -> Text,
+        total -> Integer,
+        open -> Integer,
+        callback -> Nullable<Text>,
+        metadata -> Text,
+        correlation_id -> Text,
+        created_at -> BigInt,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    batch_jobs (batch_id, position) { batch_id -> Text, position -> Integer, job_id -> Text, }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(
+    workflows, workflow_versions, jobs, outputs, job_logs, joined_jobs, flights, cache_entries, deliveries, delivery_tries,
+    uploads, job_uploads, batches, batch_jobs
+);
 diesel::joinable!(workflow_versions -> workflows (workflow_id));

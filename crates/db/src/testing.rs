@@ -48,6 +48,11 @@ impl Place {
     pub(crate) fn open(&self) -> Database {
         Database::open(&self.settings(), Access::Exclusive).unwrap()
     }
+
+    /// As one of several processes.
+    pub(crate) fn open_shared(&self) -> Database {
+        Database::open(&self.settings(), Access::Shared).unwrap()
+    }
 }
 
 impl Drop for Place {

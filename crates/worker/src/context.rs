@@ -3,19 +3,22 @@
 use std::sync::{Arc, OnceLock};
 
 use gateway_broker::{Broker, Entry};
-use gateway_config::{ComfySettings, QueueSettings, WorkerSettings};
+use gateway_config::{
+    CacheSettings, ComfySettings, FileSettings, QueueSettings, RetentionSettings, WebhookSettings, WorkerSettings,
+};
+use gateway_core::event::JobEvent;
 use gateway_core::workflow::{Workflow, WorkflowSource};
 use gateway_core::{JobError, JobId};
-use gateway_db::{Database, DbError, Job};
+use gateway_db::{Aftermath, Database, DbError, Job};
 use gateway_storage::Storage;
 use moka::sync::Cache;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::active::ActiveJobs;
 use crate::backend::Backend;
-use crate::failure;
+use crate::{failure, hint};
 
 /// Jobs whose outputs are fetched at the same time, beside those that run.
 const COLLECTING: usize = 16;
@@ -35,6 +38,16 @@ pub struct WorkerParts {
     pub queue: QueueSettings,
     /// Concurrency, leases, grace.
     pub worker: WorkerSettings,
+    /// Messages to the owners of jobs.
+    pub webhooks: WebhookSettings,
+    /// Results that are used again.
+    pub cache: CacheSettings,
+    /// Files in and out.
+    pub files: FileSettings,
+    /// How long what is kept.
+    pub retention: RetentionSettings,
+    /// The way to the owners of jobs.
+    pub egress: gateway_egress::Client,
     /// The version of the gateway.
     pub version: &'static str,
 }
@@ -59,6 +72,8 @@ pub(crate) struct Context {
     pub(crate) fleet: OnceLock<Vec<Arc<Backend>>>,
     /// Jobs under way.
     pub(crate) jobs: TaskTracker,
+    /// There are messages to be sent.
+    pub(crate) messages: Notify,
     workflows: Cache<(String, i32), Arc<Workflow>>,
 }
 
@@ -78,6 +93,7 @@ impl Context {
             hand_back: CancellationToken::new(),
             fleet: OnceLock::new(),
             jobs: TaskTracker::new(),
+            messages: Notify::new(),
             workflows: Cache::new(1_000),
         }
     }
@@ -114,6 +130,19 @@ impl Context {
                 Ok(Ok(workflow))
             }
             Err(faults) => Ok(Err(Box::new(failure::invalid_graph(faults)))),
+        }
+    }
+
+    /// Tells everybody whom the end of a job concerned.
+    pub(crate) async fn follow_up(&self, aftermath: Aftermath) {
+        for (job, status) in aftermath.ended {
+            self.parts.broker.publish(job, JobEvent::Status(status));
+        }
+        for job in aftermath.promoted {
+            self.enqueue(hint::of(job)).await;
+        }
+        if aftermath.messages {
+            self.messages.notify_one();
         }
     }
 

@@ -7,6 +7,7 @@ mod control;
 mod failure;
 mod hint;
 mod lease;
+mod notify;
 mod run;
 mod sweep;
 mod worker;

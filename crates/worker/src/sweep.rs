@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_core::{JobId, Timestamp};
-use gateway_db::{DbError, QueuedJob};
+use gateway_db::{DbError, QueuedJob, Retention, Swept};
 
 use crate::context::Context;
 use crate::hint;
@@ -18,6 +18,8 @@ const MAX_CRASHES: i32 = 3;
 /// The same where one process does all: whatever ends it hits every job that runs, and most are innocent.
 const MAX_CRASHES_ALONE: i32 = 10;
 const PAGE: i64 = 500;
+/// How much of each kind goes at a time where it is old: whoever writes meanwhile waits for no more than that.
+const OLD: i64 = 100;
 /// How often one of all workers looks whether the queue knows every waiting job: one that has failed over may lack the
 /// latest.
 const AUDIT: Duration = Duration::from_secs(30);
@@ -34,10 +36,11 @@ pub(crate) async fn at_start(context: &Context) -> Result<(), DbError> {
     let mut recovered = 0;
     loop {
         let page = context.parts.database.recover_jobs(far, MAX_CRASHES_ALONE, PAGE).await?;
-        recovered += page.len();
-        if page.is_empty() {
+        recovered += page.jobs.len();
+        if page.jobs.is_empty() {
             break;
         }
+        context.follow_up(page.aftermath).await;
     }
     let queued = tell_of_all(context).await?;
     if recovered + queued > 0 {
@@ -61,6 +64,7 @@ pub(crate) async fn run(context: Arc<Context>) {
         }
         // One of all workers is enough.
         if context.parts.broker.turn("trash", INTERVAL / 2).await.unwrap_or(true) {
+            remove_old(&context).await;
             empty_trash(&context).await;
         }
     }
@@ -70,8 +74,9 @@ async fn sweep(context: &Context) -> Result<(), DbError> {
     let (database, broker) = (&context.parts.database, &context.parts.broker);
     let crashes = if broker.is_shared() { MAX_CRASHES } else { MAX_CRASHES_ALONE };
     let recovered = database.recover_jobs(database.now(), crashes, PAGE).await?;
-    if !recovered.is_empty() {
-        tracing::warn!(jobs = recovered.len(), "claims ran out: the jobs are queued again");
+    if !recovered.jobs.is_empty() {
+        tracing::warn!(jobs = recovered.jobs.len(), "claims ran out: the jobs are queued again");
+        context.follow_up(recovered.aftermath).await;
     }
     let forgotten = database.undispatched_jobs(database.now().plus_millis(-FORGOTTEN_MS), PAGE).await?;
     if forgotten.is_empty() {
@@ -156,6 +161,17 @@ async fn dispatch(context: &Context, jobs: Vec<QueuedJob>) -> Result<(), DbError
             tracing::debug!(%error, "the queue can't be told of waiting jobs; the next sweep will try");
             Ok(())
         }
+    }
+}
+
+/// Removes what is older than it may be, a little at a time.
+async fn remove_old(context: &Context) {
+    let settings = context.parts.retention;
+    let retention = Retention { jobs: settings.jobs, outputs: settings.outputs };
+    match context.parts.database.sweep_old(retention, OLD).await {
+        Ok(swept) if swept.is_empty() => {}
+        Ok(Swept { jobs, outputs, uploads }) => tracing::info!(jobs, outputs, uploads, "what was old is removed"),
+        Err(error) => tracing::warn!(%error, "what is old was not removed; the next sweep will"),
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::backend::Backend;
 use crate::context::{Context, WorkerParts};
 use crate::lease::Renewer;
-use crate::{backend, control, sweep};
+use crate::{backend, control, notify, sweep};
 
 const ANNOUNCE: Duration = Duration::from_secs(1);
 /// How long jobs may take to be handed back.
@@ -64,6 +64,7 @@ impl Worker {
             backend::spawn(&mut tasks, &context, one);
         }
         tasks.spawn(sweep::run(Arc::clone(&context)));
+        tasks.spawn(notify::run(Arc::clone(&context)));
         tasks.spawn(listen_for_cancels(Arc::clone(&context)));
         tasks.spawn(control::run(Arc::clone(&context)));
         tasks.spawn(announce(Arc::clone(&context), backends.clone()));

@@ -31,6 +31,10 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("gateway-broker", &["diesel", "reqwest", "actix-web", "gateway-db", "gateway-storage", "comfyui-client"]),
     ("gateway-storage", &["diesel", "actix-web", "gateway-db", "gateway-broker", "comfyui-client"]),
     ("gateway-egress", &["diesel", "actix-web", "gateway-db", "gateway-broker", "comfyui-client"]),
+    (
+        "gateway-media",
+        &["tokio", "diesel", "reqwest", "actix-web", "gateway-config", "gateway-db", "gateway-storage", "comfyui-client"],
+    ),
     ("gateway-api", &["gateway-worker", "comfyui-client", "comfyui-sim", "comfyui-gateway", "tokio-tungstenite"]),
     ("gateway-worker", &["actix-web", "gateway-api", "comfyui-sim", "comfyui-gateway"]),
     ("comfyui-client", &["gateway-core", "gateway-config", "gateway-db", "diesel", "actix-web"]),
@@ -55,6 +59,7 @@ const CRATES: &[&str] = &[
     "gateway-broker",
     "gateway-storage",
     "gateway-egress",
+    "gateway-media",
     "gateway-api",
     "gateway-worker",
     "comfyui-client",

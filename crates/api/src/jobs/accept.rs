@@ -5,55 +5,123 @@ use std::time::Duration;
 
 use gateway_broker::Entry;
 use gateway_core::ErrorCode;
-use gateway_db::NewJob;
+use gateway_core::event::JobEvent;
+use gateway_db::{Accepted, Aftermath, NewJob, QueuedJob};
 
 use crate::error::ApiError;
+use crate::jobs::answer::{self, Answer};
+use crate::jobs::submit::Submission;
 use crate::state::ApiState;
 
 /// How long the queue may take to be told of a job.
 const HINT: Duration = Duration::from_millis(500);
 
-/// Stores `job` and tells the queue; returns its place there, where it has one.
-pub(super) async fn accept(state: &ApiState, job: NewJob) -> Result<Option<u64>, ApiError> {
-    let depth = state.depth().await?;
-    if depth >= state.parts.queue.max_depth {
-        return Err(queue_full(state, depth).await);
+/// Accepts a job and tells the queue.
+pub(super) async fn accept(state: &ApiState, submission: Submission) -> Result<Answer, ApiError> {
+    if submission.acceptance.hit.is_none() {
+        check_room(state, 1).await?;
     }
     let state = state.clone();
     // A task of its own: dropping the request must not leave a job that nobody was told of.
-    let accepted = tokio::spawn(async move { store(&state, job).await }).await;
+    let accepted = tokio::spawn(async move { store(&state, submission).await }).await;
     accepted.unwrap_or_else(|error| {
         tracing::error!(%error, "accepting a job failed");
         Err(ApiError::new(ErrorCode::Internal, "the gateway failed; its log says why, under this correlation id"))
     })
 }
 
-async fn store(state: &ApiState, job: NewJob) -> Result<Option<u64>, ApiError> {
-    state.parts.database.accept_job(&job).await?;
-    let entry = Entry {
+async fn store(state: &ApiState, submission: Submission) -> Result<Answer, ApiError> {
+    let Submission { acceptance, outputs } = submission;
+    let job = acceptance.job.clone();
+    let (accepted, aftermath) = state.parts.database.accept_job(acceptance).await?;
+    follow_up(state, aftermath).await;
+    Ok(match accepted {
+        Accepted::Queued => {
+            let position = hint(state, vec![entry(&job)]).await.into_iter().next().flatten();
+            answer::queued(&job, position)
+        }
+        Accepted::Joined(leader) => {
+            if let Some(leader) = leader {
+                raise(state, leader).await;
+            }
+            answer::queued(&job, None)
+        }
+        Accepted::Hit => answer::hit(&job, &outputs),
+        known @ (Accepted::Repeated(_) | Accepted::KeyReused) => answer::known(state, known).await?,
+    })
+}
+
+/// The queue's hint at a new job.
+pub(crate) fn entry(job: &NewJob) -> Entry {
+    Entry {
         job: job.id,
         priority: job.priority,
-        owner: job.owner,
+        owner: job.owner.clone(),
         since: job.id.timestamp(),
         not_before: job.not_before,
         needs: job.needs,
         home: None,
-    };
-    // The job is safe: a queue that is slow must not keep the caller.
-    match tokio::time::timeout(HINT, state.parts.broker.enqueue(vec![entry])).await {
+    }
+}
+
+/// Tells the queue of new jobs; gives each one's place there, where it has one.
+pub(crate) async fn hint(state: &ApiState, entries: Vec<Entry>) -> Vec<Option<u64>> {
+    let ids: Vec<_> = entries.iter().map(|entry| entry.job).collect();
+    // The jobs are safe: a queue that is slow must not keep the caller.
+    match tokio::time::timeout(HINT, state.parts.broker.enqueue(entries)).await {
         Ok(Ok(positions)) => {
-            state.mark_dispatched(job.id);
-            Ok(positions.first().copied().flatten())
+            ids.into_iter().for_each(|id| state.mark_dispatched(id));
+            positions
         }
         Ok(Err(error)) => {
-            tracing::debug!(%error, job_id = %job.id, "the queue was not told of a job; a sweep will");
-            Ok(None)
+            tracing::debug!(%error, "the queue was not told of a job; a sweep will");
+            Vec::new()
         }
         Err(_elapsed) => {
-            tracing::debug!(job_id = %job.id, "the queue is slow; a sweep tells it of a job again");
-            Ok(None)
+            tracing::debug!("the queue is slow; a sweep tells it of a job again");
+            Vec::new()
         }
     }
+}
+
+/// Tells the queue that a waiting job has become more urgent.
+pub(crate) async fn raise(state: &ApiState, job: QueuedJob) {
+    if let Err(error) = state.parts.broker.forget(job.id).await {
+        return tracing::debug!(%error, job_id = %job.id, "a job keeps its place in the queue");
+    }
+    hint(state, vec![entry_of(job)]).await;
+}
+
+fn entry_of(job: QueuedJob) -> Entry {
+    Entry {
+        job: job.id,
+        priority: job.priority,
+        owner: job.owner,
+        since: job.since,
+        not_before: job.not_before,
+        needs: job.needs,
+        home: job.home,
+    }
+}
+
+/// Tells everybody whom the end of a job concerned.
+pub(crate) async fn follow_up(state: &ApiState, aftermath: Aftermath) {
+    for (job, status) in aftermath.ended {
+        state.parts.broker.publish(job, JobEvent::Status(status));
+    }
+    let promoted: Vec<Entry> = aftermath.promoted.into_iter().map(entry_of).collect();
+    if !promoted.is_empty() {
+        hint(state, promoted).await;
+    }
+}
+
+/// Refuses where `more` jobs do not find room in the queue.
+pub(crate) async fn check_room(state: &ApiState, more: u64) -> Result<(), ApiError> {
+    let depth = state.depth().await?;
+    if depth.saturating_add(more) > state.parts.queue.max_depth {
+        return Err(queue_full(state, depth).await);
+    }
+    Ok(())
 }
 
 /// How long it may take until there is room: the depth at the pace of the latest runs.

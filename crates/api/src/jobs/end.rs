@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::body::Nothing;
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
+use crate::jobs::accept::follow_up;
 use crate::jobs::parse_id;
 use crate::state::ApiState;
 
@@ -30,7 +31,8 @@ pub(crate) async fn cancel_job(
             let detail = format!("the job has ended: it is {status}");
             return Err(ApiError::new(ErrorCode::Conflict, detail));
         }
-        CancelOutcome::Canceled => {
+        CancelOutcome::Canceled(aftermath) => {
+            follow_up(&state, aftermath).await;
             broker.publish(id, JobEvent::Status(JobStatus::Canceled));
             // The hint does no harm: whoever takes it finds that the job has ended.
             if let Err(error) = broker.forget(id).await {

@@ -72,7 +72,7 @@ impl Watch {
         let mut text = self.event("status", &json!({"jobId": job.id, "status": job.status}).to_string());
         if job.status.is_ended() {
             let outputs = self.state.parts.database.outputs_of(self.id).await?;
-            let body = view::render(&self.state, &job, &outputs).await?;
+            let body = view::render(&self.state, &job, &outputs, false).await?;
             text.push_str(&self.event("end", &String::from_utf8_lossy(&body)));
             self.over = true;
         } else if let Some(progress) = self.state.parts.broker.progress(self.id).await {

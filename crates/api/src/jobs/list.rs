@@ -71,7 +71,7 @@ async fn answer(
     let outputs = database.outputs_of_many(ended).await?;
     let mut items = Vec::with_capacity(jobs.len());
     for job in &jobs {
-        let body = view::render(state, job, outputs.get(&job.id).map_or(&[], Vec::as_slice)).await?;
+        let body = view::render(state, job, outputs.get(&job.id).map_or(&[], Vec::as_slice), false).await?;
         items.push(raw(body)?);
     }
     let next = jobs.last().filter(|_| more).map(|job| state.cursor_key.seal(&list, job.id));

@@ -1,16 +1,20 @@
 //! Jobs: accepted, watched, ended. A file an operation.
 
 mod accept;
+mod answer;
 mod create;
 mod end;
 mod events;
 mod find;
+mod idempotency;
 mod list;
 mod logs;
 mod prepare;
 mod request;
 mod stats;
+mod submit;
 mod view;
+mod wait;
 
 pub(crate) use create::{create_job, retry_job};
 pub(crate) use end::{cancel_job, delete_job};
@@ -18,9 +22,8 @@ pub(crate) use events::watch_job;
 pub(crate) use find::find_job;
 pub(crate) use list::{list_dead, list_jobs};
 pub(crate) use logs::list_logs;
-pub(crate) use prepare::prepare;
+pub(crate) use prepare::{Prepared, prepare};
 pub(crate) use stats::job_stats;
-pub(crate) use view::output_view;
 
 use gateway_core::JobId;
 

@@ -12,8 +12,15 @@ use crate::error::ApiError;
 /// JSON keeps whole numbers exact up to here in every client.
 const LARGEST_DRAWN_SEED: u64 = (1 << 53) - 1;
 
-/// The resolved inputs, and the graph with them in place.
-pub(crate) type Prepared = (Map<String, Value>, Map<String, Value>);
+/// Inputs that can be run.
+pub(crate) struct Prepared {
+    /// Inputs and params with defaults and the drawn seed.
+    pub(crate) resolved: Map<String, Value>,
+    /// The graph with them in place.
+    pub(crate) graph: Map<String, Value>,
+    /// Whether the seed was drawn: another job's result can't be meant then.
+    pub(crate) drew_seed: bool,
+}
 
 /// The resolved inputs and the rendered graph, or every fault. `catalogs` are those of all servers, or none where they
 /// are not known.
@@ -29,7 +36,11 @@ pub(crate) fn prepare(
     if !files.is_empty() {
         return Err(ApiError::invalid(files));
     }
-    let mut draw_seed = || rand::random::<u64>() & LARGEST_DRAWN_SEED;
+    let mut drew_seed = false;
+    let mut draw_seed = || {
+        drew_seed = true;
+        rand::random::<u64>() & LARGEST_DRAWN_SEED
+    };
     let resolved = workflow.resolve(inputs, params, &mut draw_seed).map_err(ApiError::invalid)?;
     let graph = workflow.render(&resolved).map_err(ApiError::invalid)?;
     let blame = |node: &str, input: &str| match workflow.placeholders(node, input).first() {
@@ -43,7 +54,7 @@ pub(crate) fn prepare(
         .then_some("install what is missing on a ComfyUI server, or name what it has: a server is asked every minute");
     faults.extend(lacking);
     match (faults.is_empty(), recommendation) {
-        (true, _) => Ok((resolved, graph)),
+        (true, _) => Ok(Prepared { resolved, graph, drew_seed }),
         (false, None) => Err(ApiError::invalid(faults)),
         (false, Some(recommendation)) => Err(ApiError::invalid(faults).recommend(recommendation)),
     }

@@ -1,35 +1,74 @@
 //! The body of `POST /jobs`: read strictly, every fault at once.
 
-use gateway_core::{ErrorCode, Fault, Priority, Timestamp};
+use gateway_core::record::Job;
+use gateway_core::webhook::{Callback, WebhookEvent};
+use gateway_core::{Fault, Priority, Timestamp};
+use gateway_media::Conversion;
 use serde_json::{Map, Value};
 
-use crate::error::ApiError;
-
-const FIELDS: &str = "workflowId, inputs, params, priority, callbackUrl, metadata, output, cache, timeoutMs, notBefore";
+const FIELDS: &str = "workflowId, inputs, params, priority, callbackUrl, webhookEvents, metadata, output, cache, \
+                      timeoutMs, notBefore";
 const MAX_METADATA_BYTES: usize = 8 * 1024;
 const MAX_METADATA_KEYS: usize = 64;
 const MAX_REQUEST_ID: usize = 255;
+pub(super) const REQUEST_ID: &str = "must be a string of 1 to 255 characters with no space around it";
 const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 1_000..=21_600_000;
 /// How far ahead `notBefore` may lie.
 const FARTHEST_MS: i64 = 366 * 24 * 3_600 * 1_000;
 
 /// What a caller asks for.
 #[derive(Debug, Default)]
-pub(super) struct JobRequest {
-    pub(super) workflow_id: String,
-    pub(super) inputs: Map<String, Value>,
-    pub(super) params: Map<String, Value>,
-    pub(super) priority: Priority,
-    pub(super) metadata: Map<String, Value>,
-    pub(super) request_id: Option<String>,
-    pub(super) timeout_ms: Option<i64>,
-    pub(super) not_before: Option<Timestamp>,
+pub(crate) struct JobRequest {
+    pub(crate) workflow_id: String,
+    pub(crate) inputs: Map<String, Value>,
+    pub(crate) params: Map<String, Value>,
+    pub(crate) priority: Priority,
+    pub(crate) metadata: Map<String, Value>,
+    pub(crate) request_id: Option<String>,
+    pub(crate) timeout_ms: Option<i64>,
+    pub(crate) not_before: Option<Timestamp>,
+    pub(crate) callback: Option<Callback>,
+    /// Whether a result of before may serve, and this one later.
+    pub(crate) cache: bool,
+    pub(crate) output: OutputWish,
+}
+
+impl JobRequest {
+    /// What was asked for when `job` was accepted, to be run anew.
+    pub(super) fn again(job: Job) -> Self {
+        Self {
+            workflow_id: job.workflow_id,
+            inputs: job.inputs,
+            params: job.params,
+            priority: job.priority,
+            metadata: job.metadata,
+            request_id: job.request_id,
+            timeout_ms: job.timeout_ms,
+            not_before: None,
+            callback: job.options.callback,
+            cache: false,
+            output: OutputWish {
+                base64: job.options.base64,
+                format: job.options.format,
+                quality: job.options.quality,
+            },
+        }
+    }
+}
+
+/// In what form the outputs are wanted.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct OutputWish {
+    pub(crate) base64: bool,
+    pub(crate) format: Option<String>,
+    pub(crate) quality: Option<u32>,
 }
 
 /// Reads `body`; `now` bounds how far ahead a job may be planned. Gives what could be read, and every fault.
-pub(super) fn read(body: Map<String, Value>, now: Timestamp) -> Result<(JobRequest, Vec<Fault>), ApiError> {
-    let mut request = JobRequest::default();
+pub(crate) fn read(body: Map<String, Value>, now: Timestamp) -> (JobRequest, Vec<Fault>) {
+    let mut request = JobRequest { cache: true, ..JobRequest::default() };
     let mut faults = Vec::new();
+    let mut events = None;
     for (field, value) in body {
         let read = match field.as_str() {
             "workflowId" => read_workflow_id(value).map(|id| request.workflow_id = id),
@@ -43,11 +82,12 @@ pub(super) fn read(body: Map<String, Value>, now: Timestamp) -> Result<(JobReque
             "timeoutMs" => read_timeout(&value).map(|timeout| request.timeout_ms = Some(timeout)),
             "notBefore" if value.is_null() => Ok(()),
             "notBefore" => read_time(&value, now).map(|time| request.not_before = Some(time)),
-            "output" => read_output(value, &mut faults),
-            "cache" if value.is_boolean() => Ok(()),
-            "cache" => Err(String::from("must be true or false")),
+            "output" => read_output(value, &mut faults).map(|wish| request.output = wish),
+            "cache" => value.as_bool().map(|cache| request.cache = cache).ok_or(String::from("must be true or false")),
             "callbackUrl" if value.is_null() => Ok(()),
-            "callbackUrl" => return Err(no_webhooks()),
+            "callbackUrl" => read_url(value).map(|url| request.callback = Some(url)),
+            "webhookEvents" if value.is_null() => Ok(()),
+            "webhookEvents" => read_events(&value).map(|wanted| events = Some(wanted)),
             _ => Err(format!("unknown field; there are: {FIELDS}")),
         };
         if let Err(message) = read {
@@ -57,13 +97,32 @@ pub(super) fn read(body: Map<String, Value>, now: Timestamp) -> Result<(JobReque
     if request.workflow_id.is_empty() && !faults.iter().any(|fault| fault.path == "/workflowId") {
         faults.push(Fault::new("/workflowId", "is missing; GET /workflows lists those that are registered"));
     }
-    Ok((request, faults))
+    match (&mut request.callback, events) {
+        (Some(callback), Some(events)) => callback.events = events,
+        (None, Some(_)) => faults.push(Fault::new("/webhookEvents", "is of no use without callbackUrl")),
+        _ => {}
+    }
+    (request, faults)
 }
 
-/// Accepting a URL that is never called would be a silent loss.
-fn no_webhooks() -> ApiError {
-    ApiError::new(ErrorCode::CallbackNotAllowed, "this gateway sends no webhooks")
-        .recommend("leave callbackUrl out and follow GET /jobs/{id} or /jobs/{id}/events")
+/// Whether it may be called is looked at later.
+pub(crate) fn read_url(value: Value) -> Result<Callback, String> {
+    match value {
+        Value::String(url) if !url.is_empty() => Ok(Callback { url, events: WebhookEvent::FINAL.to_vec() }),
+        _ => Err(String::from("must be a URL (a string)")),
+    }
+}
+
+fn read_events(value: &Value) -> Result<Vec<WebhookEvent>, String> {
+    let names = WebhookEvent::OF_JOBS.map(WebhookEvent::as_str).join(", ");
+    let wanted = || format!("must be a list of one or more of {names}");
+    let items = value.as_array().filter(|items| !items.is_empty()).ok_or_else(wanted)?;
+    let events: Option<Vec<WebhookEvent>> =
+        items.iter().map(|item| item.as_str().and_then(WebhookEvent::parse)).collect();
+    let mut events = events.ok_or_else(wanted)?;
+    events.sort_unstable();
+    events.dedup();
+    Ok(events)
 }
 
 fn read_workflow_id(value: Value) -> Result<String, String> {
@@ -108,6 +167,16 @@ fn read_time(value: &Value, now: Timestamp) -> Result<Timestamp, String> {
 }
 
 fn read_metadata(value: Value, request: &mut JobRequest, faults: &mut Vec<Fault>) -> Result<(), String> {
+    let (metadata, request_id) = metadata(value, faults)?;
+    (request.metadata, request.request_id) = (metadata, request_id);
+    Ok(())
+}
+
+/// The caller's notes, and the request's id among them.
+pub(crate) fn metadata(
+    value: Value,
+    faults: &mut Vec<Fault>,
+) -> Result<(Map<String, Value>, Option<String>), String> {
     let metadata = read_object(value)?;
     let size = serde_json::to_string(&metadata).map(|text| text.len()).unwrap_or(usize::MAX);
     if size > MAX_METADATA_BYTES {
@@ -116,38 +185,44 @@ fn read_metadata(value: Value, request: &mut JobRequest, faults: &mut Vec<Fault>
     if metadata.len() > MAX_METADATA_KEYS {
         return Err(format!("has {} keys; at most {MAX_METADATA_KEYS} are kept", metadata.len()));
     }
+    let mut request_id = None;
     match metadata.get("requestId") {
         None => {}
-        Some(Value::String(id)) if is_request_id(id) => request.request_id = Some(id.clone()),
-        Some(_) => faults.push(Fault::new(
-            "/metadata/requestId",
-            format!("must be a string of 1 to {MAX_REQUEST_ID} characters with no space around it"),
-        )),
+        Some(Value::String(id)) if is_request_id(id) => request_id = Some(id.clone()),
+        Some(_) => faults.push(Fault::new("/metadata/requestId", REQUEST_ID)),
     }
-    request.metadata = metadata;
-    Ok(())
+    Ok((metadata, request_id))
 }
 
-fn is_request_id(id: &str) -> bool {
+pub(super) fn is_request_id(id: &str) -> bool {
     (1..=MAX_REQUEST_ID).contains(&id.chars().count()) && id.trim() == id && !id.contains(char::is_control)
 }
 
-fn read_output(value: Value, faults: &mut Vec<Fault>) -> Result<(), String> {
+pub(crate) fn read_output(value: Value, faults: &mut Vec<Fault>) -> Result<OutputWish, String> {
+    let mut wish = OutputWish::default();
     if value.is_null() {
-        return Ok(());
+        return Ok(wish);
     }
     for (field, value) in read_object(value)? {
-        match (field.as_str(), value.as_str()) {
-            ("delivery", Some("url")) => {}
-            ("delivery", _) => faults.push(Fault::new("/output/delivery", "must be url: this gateway delivers by URL")),
-            ("format" | "quality", _) => {
-                faults
-                    .push(Fault::new(format!("/output/{field}"), "this gateway delivers outputs as ComfyUI made them"));
-            }
-            _ => faults.push(Fault::new(format!("/output/{field}"), "unknown field; there is: delivery")),
+        match (field.as_str(), &value) {
+            ("delivery", Value::String(delivery)) if delivery == "url" => wish.base64 = false,
+            ("delivery", Value::String(delivery)) if delivery == "base64" => wish.base64 = true,
+            ("delivery", _) => faults.push(Fault::new("/output/delivery", "must be url or base64")),
+            ("format" | "quality", Value::Null) => {}
+            ("format", Value::String(format)) => wish.format = Some(format.clone()),
+            ("format", _) => faults.push(Fault::new("/output/format", "must be png, jpeg or webp")),
+            ("quality", _) => match value.as_u64().and_then(|quality| u32::try_from(quality).ok()) {
+                Some(quality) => wish.quality = Some(quality),
+                None => faults.push(Fault::new("/output/quality", "must be a whole number from 1 to 100")),
+            },
+            _ => faults
+                .push(Fault::new(format!("/output/{field}"), "unknown field; there are: delivery, format, quality")),
         }
     }
-    Ok(())
+    if let Err(wrong) = Conversion::new(wish.format.as_deref(), wish.quality, None, None) {
+        faults.extend(wrong.into_iter().map(|(field, message)| Fault::new(format!("/output/{field}"), message)));
+    }
+    Ok(wish)
 }
 
 #[cfg(test)]
@@ -157,7 +232,7 @@ mod tests {
     use super::*;
 
     fn faults(body: Value) -> Vec<String> {
-        let (_, faults) = read(body.as_object().unwrap().clone(), Timestamp::from_millis(0)).unwrap();
+        let (_, faults) = read(body.as_object().unwrap().clone(), Timestamp::from_millis(0));
         faults.into_iter().map(|fault| fault.path).collect()
     }
 
@@ -170,14 +245,18 @@ mod tests {
         let body = json!({
             "workflowId": "w", "inputs": {"a": 1}, "params": {"b": 2}, "priority": 9, "cache": false,
             "metadata": {"requestId": "r-1", "x": [1]}, "timeoutMs": 1000, "notBefore": "1970-01-02T00:00:00Z",
-            "output": {"delivery": "url"},
+            "output": {"delivery": "base64", "format": "webp", "quality": 80},
+            "callbackUrl": "https://example.com/x", "webhookEvents": ["job.started", "job.failed", "job.failed"],
         });
-        let (request, faults) = read(body.as_object().unwrap().clone(), Timestamp::from_millis(0)).unwrap();
+        let (request, faults) = read(body.as_object().unwrap().clone(), Timestamp::from_millis(0));
         assert!(faults.is_empty(), "{faults:?}");
         assert_eq!(request.priority, Priority::High);
         assert_eq!(request.request_id.as_deref(), Some("r-1"));
         assert_eq!(request.timeout_ms, Some(1000));
         assert_eq!(request.not_before, Some(Timestamp::from_millis(86_400_000)));
+        assert!(request.output.base64 && !request.cache);
+        assert_eq!((request.output.format.as_deref(), request.output.quality), (Some("webp"), Some(80)));
+        assert_eq!(request.callback.unwrap().events, [WebhookEvent::Started, WebhookEvent::Failed]);
     }
 
     #[test]
@@ -211,8 +290,10 @@ mod tests {
             assert_eq!(faults(with(field, value.clone())), [format!("/{field}")], "{field}: {value}");
         }
         for (value, path) in [
-            (json!({"delivery": "base64"}), "/output/delivery"),
-            (json!({"format": "webp"}), "/output/format"),
+            (json!({"delivery": "fax"}), "/output/delivery"),
+            (json!({"format": "tiff"}), "/output/format"),
+            (json!({"format": "jpeg", "quality": 0}), "/output/quality"),
+            (json!({"format": "jpeg", "quality": "best"}), "/output/quality"),
             (json!({"colour": 1}), "/output/colour"),
         ] {
             assert_eq!(faults(with("output", value)), [path]);
@@ -223,10 +304,14 @@ mod tests {
     }
 
     #[test]
-    fn a_callback_is_refused_rather_than_never_called() {
-        let body = with("callbackUrl", json!("https://example.com/"));
-        let error = read(body.as_object().unwrap().clone(), Timestamp::from_millis(0)).unwrap_err();
-        assert_eq!(error.code, ErrorCode::CallbackNotAllowed);
+    fn events_are_named_and_need_somebody_to_be_told() {
+        let body = |events: Value| json!({"workflowId": "w", "callbackUrl": "https://a.example/", "webhookEvents": events});
+        for bad in [json!([]), json!("job.failed"), json!(["job.lost"]), json!([1]), json!(["batch.completed"])] {
+            assert_eq!(faults(body(bad.clone())), ["/webhookEvents"], "{bad}");
+        }
+        assert_eq!(faults(body(json!(["job.progress"]))), [""; 0]);
+        assert_eq!(faults(with("webhookEvents", json!(["job.failed"]))), ["/webhookEvents"]);
+        assert_eq!(faults(with("callbackUrl", json!(7))), ["/callbackUrl"]);
     }
 
     #[test]

@@ -1,90 +1,45 @@
-//! A job as the API shows it. Never a row: what is not named here is not shown.
+//! A job as the API shows it: its record, and what the queue, the workers and the storage know of it at the moment.
 
-use gateway_core::progress::Progress;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::TryStreamExt as _;
+use gateway_core::record::{Job, Output};
+use gateway_core::view::JobView;
 use gateway_core::workflow::Needs;
-use gateway_core::{JobError, JobId, JobStatus, Timestamp};
-use gateway_db::{Job, Output};
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use gateway_core::{ErrorCode, JobStatus};
+use serde_json::{Value, json};
 
 use crate::error::ApiError;
 use crate::jobs::prepare::missing;
 use crate::state::ApiState;
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct JobView<'a> {
-    job_id: JobId,
-    workflow_id: &'a str,
-    workflow_version: i32,
-    status: JobStatus,
-    progress: Progress,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    position: Option<u64>,
-    /// What no ComfyUI server has that it needs.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    waiting_for: Vec<String>,
-    attempt: i32,
-    priority: &'static str,
-    cached: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    cancel_requested: bool,
-    created_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    not_before: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    started_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    finished_at: Option<Timestamp>,
-    timings: Timings,
-    outputs: Vec<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a JobError>,
-    metadata: &'a Map<String, Value>,
-    inputs: &'a Map<String, Value>,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    params: &'a Map<String, Value>,
-    resolved_inputs: &'a Map<String, Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_of: Option<JobId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    worker: Option<&'a str>,
-    correlation_id: &'a str,
-}
-
-/// Milliseconds; each only once it is known.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Timings {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    queued_ms: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    run_ms: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    store_ms: Option<i64>,
-}
-
-/// The job as JSON.
-pub(super) async fn render(state: &ApiState, job: &Job, outputs: &[Output]) -> Result<Vec<u8>, ApiError> {
+/// The job as JSON; `inline`: with its outputs' bytes.
+pub(super) async fn render(
+    state: &ApiState,
+    job: &Job,
+    outputs: &[Output],
+    inline: bool,
+) -> Result<Vec<u8>, ApiError> {
     let broker = &state.parts.broker;
-    let total = usize::try_from(job.nodes_total).unwrap_or(0);
-    let idle = || Progress { nodes_total: total, ..Progress::default() };
-    let progress = match job.status {
-        JobStatus::Succeeded => Progress::complete(total),
-        JobStatus::Running => broker.progress(job.id).await.unwrap_or_else(idle),
-        _ => idle(),
-    };
-    let position = match job.status {
-        JobStatus::Queued => broker.position(job.id).await.unwrap_or_default(),
-        _ => None,
-    };
-    let mut view = view(job, outputs, progress, position);
-    if job.status == JobStatus::Queued {
-        view.waiting_for = waiting_for(state, job).await;
+    let mut view = JobView::of(job, outputs);
+    match job.status {
+        JobStatus::Running => {
+            if let Some(progress) = broker.progress(job.id).await {
+                view.progress = progress;
+            }
+        }
+        JobStatus::Queued if !job.joined => {
+            view.position = broker.position(job.id).await.unwrap_or_default();
+            view.waiting_for = waiting_for(state, job).await;
+        }
+        _ => {}
+    }
+    if inline {
+        insert_bytes(state, outputs, &mut view.outputs).await?;
     }
     serde_json::to_vec(&view).map_err(|error| {
         tracing::error!(%error, "a job could not be shown");
-        ApiError::new(gateway_core::ErrorCode::Internal, "the job could not be shown")
+        ApiError::new(ErrorCode::Internal, "the job could not be shown")
     })
 }
 
@@ -102,56 +57,28 @@ async fn waiting_for(state: &ApiState, job: &Job) -> Vec<String> {
     missing(&Needs::of(&graph), &catalogs).iter().map(ToString::to_string).collect()
 }
 
-fn view<'a>(job: &'a Job, outputs: &[Output], progress: Progress, position: Option<u64>) -> JobView<'a> {
-    let run_ms = job.started_at.zip(job.finished_at).map(|(start, end)| end.millis_since(start));
-    JobView {
-        job_id: job.id,
-        workflow_id: &job.workflow_id,
-        workflow_version: job.workflow_version,
-        status: job.status,
-        progress,
-        position,
-        waiting_for: Vec::new(),
-        attempt: job.attempt,
-        priority: job.priority.as_str(),
-        cached: false,
-        cancel_requested: job.cancel_requested,
-        created_at: job.created_at,
-        not_before: job.not_before,
-        started_at: job.started_at,
-        finished_at: job.finished_at,
-        timings: Timings {
-            queued_ms: job.started_at.map(|start| start.millis_since(job.created_at)),
-            run_ms: run_ms.map(|run| run.saturating_sub(job.store_ms.unwrap_or(0)).max(0)),
-            store_ms: job.store_ms,
-        },
-        outputs: outputs.iter().map(|output| output_view(job.id, output)).collect(),
-        error: job.error.as_ref(),
-        metadata: &job.metadata,
-        inputs: &job.inputs,
-        params: &job.params,
-        resolved_inputs: &job.resolved,
-        retry_of: job.retry_of,
-        worker: job.worker_id.as_deref(),
-        correlation_id: &job.correlation_id,
+/// Adds to each output its bytes as Base64.
+async fn insert_bytes(state: &ApiState, outputs: &[Output], views: &mut [Value]) -> Result<(), ApiError> {
+    let limit = state.parts.files.max_inline_bytes;
+    let here = |output: &&Output| output.removed_at.is_none();
+    let total: u64 = outputs.iter().filter(here).filter_map(|output| u64::try_from(output.size).ok()).sum();
+    if total > limit {
+        let detail = format!("the outputs are {total} bytes; at most {limit} are put into one answer");
+        return Err(ApiError::new(ErrorCode::PayloadTooLarge, detail)
+            .recommend("fetch each output by its URL, which GET /outputs/{jobId} lists; an operator can raise MAX_INLINE_BYTES"));
     }
-}
-
-/// An output as the API shows it.
-pub(crate) fn output_view(job: JobId, output: &Output) -> Value {
-    let mut view = json!({
-        "file": output.file,
-        "url": format!("/outputs/{job}/{}", output.file),
-        "nodeId": output.node_id,
-        "kind": output.kind,
-        "contentType": output.content_type,
-        "size": output.size,
-        "sha256": output.sha256,
-        "createdAt": output.created_at,
-    });
-    if let (Some(object), Some(width), Some(height)) = (view.as_object_mut(), output.width, output.height) {
-        object.insert(String::from("width"), json!(width));
-        object.insert(String::from("height"), json!(height));
+    for (output, view) in outputs.iter().zip(views).filter(|(output, _)| output.removed_at.is_none()) {
+        let reader = state.parts.storage.open(&output.storage_key, None).await?;
+        let bytes: Vec<u8> = reader
+            .stream
+            .try_fold(Vec::new(), |mut all, chunk| async move {
+                all.extend_from_slice(&chunk);
+                Ok(all)
+            })
+            .await?;
+        if let Some(object) = view.as_object_mut() {
+            object.insert(String::from("base64"), json!(STANDARD.encode(bytes)));
+        }
     }
-    view
+    Ok(())
 }

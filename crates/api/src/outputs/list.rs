@@ -2,10 +2,11 @@
 
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json, Path};
+use gateway_core::view::output_view;
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
-use crate::jobs::{output_view, parse_id};
+use crate::jobs::parse_id;
 use crate::query::Query;
 use crate::state::ApiState;
 

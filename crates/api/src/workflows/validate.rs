@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::body::read_object;
 use crate::error::ApiError;
-use crate::jobs::prepare;
+use crate::jobs::{Prepared, prepare};
 use crate::query::Query;
 use crate::state::ApiState;
 
@@ -30,7 +30,7 @@ pub(crate) async fn validate_inputs(
     let ready = state.workflow(&path).await?;
     let prepared = prepare(&ready.workflow, &inputs, &params, &state.size_limits(), &state.catalogs().await);
     if faults.is_empty() {
-        let (resolved, graph) = prepared?;
+        let Prepared { resolved, graph, .. } = prepared?;
         return Ok(Json(json!({"valid": true, "resolvedInputs": resolved, "workflow": graph})));
     }
     if let Err(error) = prepared

@@ -52,7 +52,10 @@ fn a_wrong_value_is_named_with_its_origin_and_what_is_allowed() {
         ("HOST=a b", ["HOST is `a b`", "IP address"]),
         ("DATABASE_URL=:memory:", ["DATABASE_URL is `:memory:`", "path of a file"]),
         ("DATABASE_URL=sqlite://", ["DATABASE_URL is `sqlite://`", "path of a file"]),
-        ("WEBHOOK_ALLOWED_DOMAINS=http://a,,b", ["WEBHOOK_ALLOWED_DOMAINS is", "*.example.com"]),
+        ("WEBHOOK_ALLOWED_DOMAINS=http://a,,b", ["WEBHOOK_ALLOWED_DOMAINS is", "without a scheme"]),
+        ("CACHE_SCOPE=all", ["CACHE_SCOPE is `all`", "owner or global"]),
+        ("UPLOAD_TTL=0", ["UPLOAD_TTL is `0`", "60 to"]),
+        ("JOB_RETENTION_DAYS=-1", ["JOB_RETENTION_DAYS is `-1`", "0 to"]),
         ("S3_BUCKET=a/b", ["S3_BUCKET is `a/b`", "3 to 63"]),
         ("S3_ENDPOINT=http://h?x=1", ["S3_ENDPOINT is", "no query"]),
         ("S3_REGION=eu/1", ["S3_REGION is `eu/1`", "us-east-1"]),
@@ -173,6 +176,31 @@ fn the_usual_forms_of_allowed_domains_are_taken() {
     for bad in ["*.", "a.*.com", "*foo.com", "a b", "host:99999"] {
         assert!(from_file(&format!("WEBHOOK_ALLOWED_DOMAINS=\"{bad}\"")).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn webhook_secrets_are_long_and_shown_nowhere_and_callbacks_can_be_switched_off() {
+    let secret = "hunter2-hunter2-hunter2-hunter2-hunter2";
+    let settings = from_file(&format!("WEBHOOK_SECRET={secret}")).unwrap();
+    assert!(!settings.webhooks.secrets.is_empty() && !format!("{settings:?}").contains("hunter2"));
+    assert!(!settings.warnings.iter().any(|warning| warning.contains("WEBHOOK_SECRET")));
+    assert!(from_file("").unwrap().warnings.iter().any(|warning| warning.contains("WEBHOOK_SECRET")));
+    let text = faults("WEBHOOK_SECRET=hunter2");
+    assert!(text.contains("WEBHOOK_SECRET is (secret)") && !text.contains("hunter2"), "{text}");
+    assert!(from_file("WEBHOOK_ALLOWED_DOMAINS=none").unwrap().webhooks.urls.allow.is_empty());
+    assert!(!from_file("WEBHOOK_ALLOWED_DOMAINS=").unwrap().webhooks.urls.allow.is_empty());
+    assert!(!from_file("").unwrap().webhooks.urls.require_https);
+    assert!(from_file("WEBHOOK_REQUIRE_HTTPS=true").unwrap().webhooks.urls.require_https);
+}
+
+#[test]
+fn nothing_is_removed_unless_that_is_asked_for() {
+    let retention = from_file("").unwrap().retention;
+    assert_eq!((retention.jobs, retention.outputs), (None, None));
+    let retention = from_file("JOB_RETENTION_DAYS=2\nOUTPUT_RETENTION_DAYS=1").unwrap().retention;
+    let days = |days: u64| Some(std::time::Duration::from_secs(days * 86_400));
+    assert_eq!((retention.jobs, retention.outputs), (days(2), days(1)));
+    assert_eq!(from_file("CACHE_ENABLED=false").unwrap().cache.ttl, None);
 }
 
 const S3: &str = "STORAGE_PROVIDER=s3\nS3_BUCKET=pictures\nS3_ACCESS_KEY=id\nS3_SECRET_KEY=hunter2\n";

@@ -1,22 +1,50 @@
-//! Accepting jobs and noting that the queue knows of them.
+//! Accepting jobs, each once whatever its sender repeats, and noting that the queue knows of them.
 
 use diesel::Connection as _;
 use diesel::prelude::*;
-use gateway_core::{JobId, JobStatus};
+use gateway_core::record::JobOptions;
+use gateway_core::{JobId, JobStatus, Owner, Timestamp};
 
-use crate::engine::Conn;
-use crate::jobs::NewJob;
-use crate::rows::JobRow;
-use crate::schema::jobs;
+use crate::engine::{Conn, on_engine};
+use crate::jobs::aftermath::{Aftermath, after_end};
+use crate::jobs::sweep::queued;
+use crate::jobs::{Acceptance, Accepted, NewJob, QueuedJob, RequestKey};
+use crate::rows::{JOINED, JobRow, OutputRow, options_text};
+use crate::schema::{cache_entries, flights, idempotency, job_uploads, jobs, joined_jobs, outputs};
 use crate::{Database, DbError};
 
+/// How long a sender's key counts.
+pub(crate) const KEY_FOR_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
 impl Database {
-    /// Accepts `job`: once this returns, it survives whatever dies.
+    /// Accepts a job: once this returns, it survives whatever dies. What became of it, and whom that concerns besides.
     ///
     /// # Errors
     /// [`DbError`] where it was not accepted.
-    pub async fn accept_job(&self, job: &NewJob) -> Result<(), DbError> {
-        self.writer().accept(JobRow::of_new(job)).await
+    pub async fn accept_job(&self, job: impl Into<Acceptance>) -> Result<(Accepted, Aftermath), DbError> {
+        let acceptance = job.into();
+        let Acceptance { job, request, hit, uploads } = &acceptance;
+        let plain = request.is_none() && hit.is_none() && uploads.is_empty() && job.options.cache_key.is_none();
+        if plain {
+            self.writer().accept(JobRow::of_new(job)).await?;
+            return Ok((Accepted::Queued, Aftermath::default()));
+        }
+        let now = self.now();
+        self.write_again(move |connection| {
+            let mut aftermath = Aftermath::default();
+            let accepted = accept(connection, &acceptance, now, &mut aftermath)?;
+            Ok((accepted, aftermath))
+        })
+        .await
+    }
+
+    /// What the request with this key came to; `None` where the key is new.
+    ///
+    /// # Errors
+    /// [`DbError`] where it could not be read.
+    pub async fn find_request(&self, owner: &Owner, request: &RequestKey) -> Result<Option<Accepted>, DbError> {
+        let (owner, request, oldest) = (owner.clone(), request.clone(), self.now().plus_millis(-KEY_FOR_MS));
+        self.read_row(move |connection| Ok(known_request(connection, owner.as_str(), &request, oldest)?)).await
     }
 
     /// Notes that the queue was told of these jobs.
@@ -28,6 +56,200 @@ impl Database {
         let now = self.now().as_millis();
         self.write(move |connection| Ok(mark(connection, &ids, now)?)).await
     }
+}
+
+/// Accepts one job within a transaction.
+pub(crate) fn accept(
+    connection: &mut Conn,
+    acceptance: &Acceptance,
+    now: Timestamp,
+    aftermath: &mut Aftermath,
+) -> Result<Accepted, DbError> {
+    let Acceptance { job, request, hit, uploads } = acceptance;
+    if let Some(request) = request
+        && let Some(known) = note_request(connection, job.owner.as_str(), request, &job.id.to_string(), now)?
+    {
+        return Ok(known);
+    }
+    let accepted = match &job.options.cache_key {
+        Some(key) => accept_cached(connection, job, key, *hit, now, aftermath)?,
+        None => {
+            insert(connection, &JobRow::of_new(job))?;
+            Accepted::Queued
+        }
+    };
+    if !uploads.is_empty() {
+        let rows: Vec<_> = uploads
+            .iter()
+            .map(|upload| (job_uploads::job_id.eq(job.id.to_string()), job_uploads::upload_id.eq(upload.to_string())))
+            .collect();
+        on_engine!(connection, inner => {
+            diesel::insert_into(job_uploads::table).values(rows).on_conflict_do_nothing().execute(inner)
+        })?;
+    }
+    Ok(accepted)
+}
+
+/// Notes whose request this key is; what it came to where it was used before. Two at once: one waits for the other.
+pub(crate) fn note_request(
+    connection: &mut Conn,
+    owner: &str,
+    request: &RequestKey,
+    subject: &str,
+    now: Timestamp,
+) -> Result<Option<Accepted>, DbError> {
+    let row = (
+        idempotency::owner.eq(owner),
+        idempotency::key.eq(&request.key),
+        idempotency::body_hash.eq(&request.body_hash),
+        idempotency::subject_id.eq(subject),
+        idempotency::created_at.eq(now.as_millis()),
+    );
+    let oldest = now.plus_millis(-KEY_FOR_MS);
+    diesel::delete(
+        idempotency::table
+            .find((owner, &request.key))
+            .filter(idempotency::created_at.lt(oldest.as_millis())),
+    )
+    .execute(connection)?;
+    let insert = diesel::insert_into(idempotency::table).values(row).on_conflict_do_nothing();
+    let inserted = on_engine!(connection, inner => insert.execute(inner))?;
+    if inserted > 0 {
+        return Ok(None);
+    }
+    let known = known_request(connection, owner, request, oldest)?;
+    // It was there a moment ago: whoever removes old keys was at work.
+    known.map(Some).ok_or(DbError::Deadlock)
+}
+
+fn known_request(
+    connection: &mut Conn,
+    owner: &str,
+    request: &RequestKey,
+    oldest: Timestamp,
+) -> QueryResult<Option<Accepted>> {
+    let known: Option<(String, String)> = idempotency::table
+        .find((owner, &request.key))
+        .filter(idempotency::created_at.ge(oldest.as_millis()))
+        .select((idempotency::body_hash, idempotency::subject_id))
+        .first(connection)
+        .optional()?;
+    Ok(known.map(|(hash, subject)| {
+        if hash == request.body_hash { Accepted::Repeated(subject) } else { Accepted::KeyReused }
+    }))
+}
+
+/// Accepts a job whose result has a name: it gets that result, waits for whoever makes it, or makes it.
+fn accept_cached(
+    connection: &mut Conn,
+    job: &NewJob,
+    key: &str,
+    hit: Option<JobId>,
+    now: Timestamp,
+    aftermath: &mut Aftermath,
+) -> Result<Accepted, DbError> {
+    connection.take_turns(key)?;
+    if let Some(from) = hit
+        && let Some(made) = result(connection, key, from, now)?
+    {
+        take_over(connection, job, from, &made, now, aftermath)?;
+        return Ok(Accepted::Hit);
+    }
+    let mut row = JobRow::of_new(job);
+    if job.not_before.is_some() {
+        // Nobody is to wait for a job that waits itself.
+        insert(connection, &row)?;
+        return Ok(Accepted::Queued);
+    }
+    match leader(connection, key)? {
+        Some(leader) if leader.timeout_ms == job.timeout_ms => {
+            row.status = JOINED.to_owned();
+            insert(connection, &row)?;
+            let joined = (joined_jobs::job_id.eq(&row.id), joined_jobs::leader_id.eq(&leader.id));
+            diesel::insert_into(joined_jobs::table).values(joined).execute(connection)?;
+            Ok(Accepted::Joined(raise(connection, &leader, row.priority)?))
+        }
+        Some(_) => {
+            insert(connection, &row)?;
+            Ok(Accepted::Queued)
+        }
+        None => {
+            insert(connection, &row)?;
+            diesel::delete(flights::table.find(key)).execute(connection)?;
+            let flight = (flights::cache_key.eq(key), flights::job_id.eq(&row.id));
+            diesel::insert_into(flights::table).values(flight).execute(connection)?;
+            Ok(Accepted::Queued)
+        }
+    }
+}
+
+/// The outputs of `from`, where these still are the result named `key`.
+fn result(connection: &mut Conn, key: &str, from: JobId, now: Timestamp) -> QueryResult<Option<Vec<OutputRow>>> {
+    let entry: Option<String> = cache_entries::table
+        .find(key)
+        .filter(cache_entries::expires_at.gt(now.as_millis()))
+        .select(cache_entries::job_id)
+        .first(connection)
+        .optional()?;
+    if entry != Some(from.to_string()) {
+        return Ok(None);
+    }
+    let made: Vec<OutputRow> = outputs::table
+        .filter(outputs::job_id.eq(from.to_string()))
+        .order(outputs::position)
+        .select(OutputRow::as_select())
+        .load(connection)?;
+    let whole = !made.is_empty() && made.iter().all(|output| output.removed_at.is_none());
+    Ok(whole.then_some(made))
+}
+
+/// Inserts `job` as one that has succeeded with what `from` made.
+fn take_over(
+    connection: &mut Conn,
+    job: &NewJob,
+    from: JobId,
+    made: &[OutputRow],
+    now: Timestamp,
+    aftermath: &mut Aftermath,
+) -> Result<(), DbError> {
+    let mut row = JobRow::of_new(job);
+    row.status = JobStatus::Succeeded.as_str().to_owned();
+    row.finished_at = Some(now.as_millis());
+    row.options = options_text(&JobOptions { cached_from: Some(from), ..job.options.clone() });
+    insert(connection, &row)?;
+    let shared: Vec<OutputRow> = made.iter().map(|output| output.shared_with(&row.id)).collect();
+    on_engine!(connection, inner => diesel::insert_into(outputs::table).values(&shared).execute(inner))?;
+    after_end(connection, &row, &shared, None, now, aftermath)
+}
+
+/// The job that makes the result named `key` at the moment.
+fn leader(connection: &mut Conn, key: &str) -> QueryResult<Option<JobRow>> {
+    let Some(id) = flights::table.find(key).select(flights::job_id).first::<String>(connection).optional()? else {
+        return Ok(None);
+    };
+    let works = [JobStatus::Queued.as_str(), JobStatus::Running.as_str()];
+    jobs::table
+        .find(id)
+        .filter(jobs::status.eq_any(works))
+        .filter(jobs::cancel_requested.eq(false))
+        .select(JobRow::as_select())
+        .first(connection)
+        .optional()
+}
+
+/// Makes a leader that waits as urgent as whoever waits for it.
+fn raise(connection: &mut Conn, leader: &JobRow, priority: i32) -> Result<Option<QueuedJob>, DbError> {
+    if leader.priority >= priority {
+        return Ok(None);
+    }
+    let waits = jobs::table.find(&leader.id).filter(jobs::status.eq(JobStatus::Queued.as_str()));
+    let changed = diesel::update(waits).set(jobs::priority.eq(priority)).execute(connection)?;
+    let raised = JobRow { priority, ..leader.clone() };
+    Ok(if changed > 0 { Some(queued(&raised)?) } else { None })
+}
+
+fn insert(connection: &mut Conn, row: &JobRow) -> QueryResult<()> {
+    diesel::insert_into(jobs::table).values(row).execute(connection).map(drop)
 }
 
 /// Notes the time on those of `ids` that still wait. On a server, rows that somebody holds are passed over: they are

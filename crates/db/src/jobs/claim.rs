@@ -3,9 +3,11 @@
 use diesel::prelude::*;
 use gateway_core::event::LogLine;
 use gateway_core::output::storage_prefix;
+use gateway_core::webhook::WebhookEvent;
 use gateway_core::{JobId, JobStatus, Timestamp};
 
 use crate::engine::{Conn, on_engine};
+use crate::jobs::aftermath::{Aftermath, tell_of_job};
 use crate::jobs::{Claim, Claimed, Lease, Release, Renewal};
 use crate::rows::{JobRow, LogRow};
 use crate::schema::{job_logs, jobs, trash};
@@ -46,6 +48,7 @@ impl Database {
             row.epoch += 1;
             row.worker_id = Some(claim.worker_id);
             row.lease_until = Some(until(now, claim.lease));
+            let begins = row.started_at.is_none();
             row.started_at = row.started_at.or(Some(now.as_millis()));
             if !look_first {
                 row.attempt += 1;
@@ -68,7 +71,12 @@ impl Database {
             if changed == 0 {
                 return Ok(None);
             }
-            Ok(Some(Claimed { job: row.into_job()?, look_first }))
+            let mut aftermath = Aftermath::default();
+            if begins && row.options.is_some() {
+                let options = row.options()?;
+                tell_of_job(connection, &row, &options, WebhookEvent::Started, &[], now, &mut aftermath)?;
+            }
+            Ok(Some(Claimed { job: row.into_job()?, look_first, messages: aftermath.messages }))
         })
         .await
     }
@@ -94,7 +102,7 @@ impl Database {
                 return Ok(None);
             }
             let row = jobs::table.find(lease.job.to_string()).select(JobRow::as_select()).first(connection)?;
-            Ok(Some(Claimed { job: row.into_job()?, look_first: false }))
+            Ok(Some(Claimed { job: row.into_job()?, look_first: false, messages: false }))
         })
         .await
     }

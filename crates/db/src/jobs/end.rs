@@ -1,15 +1,21 @@
 //! How jobs end: settled by their worker, canceled by their owner, deleted.
 
+use std::time::Duration;
+
 use diesel::prelude::*;
 use gateway_core::event::LogLine;
 use gateway_core::output::storage_prefix;
-use gateway_core::{JobError, JobId, JobStatus, Owner, Priority, Scope, Timestamp};
+use gateway_core::record::Output;
+use gateway_core::{JobError, JobId, JobStatus, Scope, Timestamp};
 
 use crate::engine::{Conn, on_engine};
+use crate::jobs::aftermath::{Aftermath, after_end};
 use crate::jobs::claim::{append_logs, discard, held};
-use crate::jobs::{Lease, Output, QueuedJob};
+use crate::jobs::retention::remove;
+use crate::jobs::sweep::queued;
+use crate::jobs::{Lease, QueuedJob};
 use crate::rows::{JobRow, OutputRow};
-use crate::schema::{jobs, outputs};
+use crate::schema::{jobs, joined_jobs, outputs};
 use crate::{Database, DbError};
 
 /// How often a job that changes between the look and the write is looked at again.
@@ -28,6 +34,8 @@ pub struct Settlement {
     pub store_ms: Option<i64>,
     /// What to add to the job's log.
     pub logs: Vec<LogLine>,
+    /// How long its outputs may serve as the result of identical jobs.
+    pub cache_for: Option<Duration>,
 }
 
 /// What became of a wish to cancel.
@@ -35,8 +43,8 @@ pub struct Settlement {
 pub enum CancelOutcome {
     /// No such job for this caller.
     NotFound,
-    /// It was queued and is canceled.
-    Canceled,
+    /// It was queued and is canceled; what followed from that.
+    Canceled(Aftermath),
     /// It runs; its worker is to be asked.
     Requested,
     /// It waits, but an earlier claim's prompt may still be in ComfyUI: whoever claims it next stops it there, so the
@@ -58,40 +66,14 @@ pub enum DeleteOutcome {
 }
 
 impl Database {
-    /// Settles a claimed job: final state, outputs and log in one transaction. `false` where the claim was
-    /// lost and nothing changed.
+    /// Settles a claimed job: final state, outputs, log, and all that follows from its end, in one transaction. `None`
+    /// where the claim was lost and nothing changed.
     ///
     /// # Errors
     /// [`DbError`] where nothing was written.
-    pub async fn settle_job(&self, lease: Lease, settlement: Settlement) -> Result<bool, DbError> {
+    pub async fn settle_job(&self, lease: Lease, settlement: Settlement) -> Result<Option<Aftermath>, DbError> {
         let now = self.now();
-        let error = settlement.error.as_ref().and_then(|error| serde_json::to_string(error).ok());
-        self.write(move |connection| {
-            let changed = diesel::update(held(lease))
-                .set((
-                    jobs::status.eq(settlement.status.as_str()),
-                    jobs::error.eq(error),
-                    jobs::finished_at.eq(now.as_millis()),
-                    jobs::store_ms.eq(settlement.store_ms),
-                    jobs::lease_until.eq(None::<i64>),
-                ))
-                .execute(connection)?;
-            if changed == 0 {
-                return Ok(false);
-            }
-            let rows: Vec<OutputRow> = (1..)
-                .zip(&settlement.outputs)
-                .map(|(position, output)| OutputRow::of(lease.job, position, output))
-                .collect();
-            on_engine!(connection, inner => diesel::insert_into(outputs::table).values(&rows).execute(inner))?;
-            let keep = if rows.is_empty() { None } else { Some(lease.epoch) };
-            for epoch in (1..=lease.epoch).filter(|epoch| Some(*epoch) != keep) {
-                discard(connection, &storage_prefix(lease.job, epoch), now)?;
-            }
-            append_logs(connection, lease.job, &settlement.logs)?;
-            Ok(true)
-        })
-        .await
+        self.write(move |connection| settle(connection, lease, &settlement, now)).await
     }
 
     /// Cancels a queued job at once; notes the wish for a running one.
@@ -100,12 +82,12 @@ impl Database {
     /// [`DbError`] where nothing was written.
     pub async fn cancel_job(&self, id: JobId, scope: Scope) -> Result<CancelOutcome, DbError> {
         let now = self.now();
-        self.write(move |connection| {
+        self.write_again(move |connection| {
             for _ in 0..CANCEL_TRIES {
                 let Some(job) = scoped(connection, id, &scope)? else {
                     return Ok(CancelOutcome::NotFound);
                 };
-                if let Some(outcome) = cancel(connection, &job, id, now)? {
+                if let Some(outcome) = cancel(connection, &job, now)? {
                     return Ok(outcome);
                 }
             }
@@ -120,22 +102,60 @@ impl Database {
     /// [`DbError`] where nothing was deleted.
     pub async fn delete_job(&self, id: JobId, scope: Scope) -> Result<DeleteOutcome, DbError> {
         let now = self.now();
-        self.write(move |connection| {
-            let Some(job) = scoped(connection, id, &scope)? else {
+        self.write_again(move |connection| {
+            let Some(row) = scoped(connection, id, &scope)? else {
                 return Ok(DeleteOutcome::NotFound);
             };
-            let job = job.into_job()?;
-            if !job.status.is_ended() {
-                return Ok(DeleteOutcome::NotEnded(job.status));
+            let status = row.state()?;
+            if !status.is_ended() {
+                return Ok(DeleteOutcome::NotEnded(status));
             }
-            for epoch in 1..=job.epoch {
-                discard(connection, &storage_prefix(id, epoch), now)?;
-            }
-            diesel::delete(jobs::table.find(id.to_string())).execute(connection)?;
+            remove(connection, &row, now)?;
             Ok(DeleteOutcome::Deleted)
         })
         .await
     }
+}
+
+fn settle(
+    connection: &mut Conn,
+    lease: Lease,
+    settlement: &Settlement,
+    now: Timestamp,
+) -> Result<Option<Aftermath>, DbError> {
+    let error = settlement.error.as_ref().and_then(|error| serde_json::to_string(error).ok());
+    let changed = diesel::update(held(lease))
+        .set((
+            jobs::status.eq(settlement.status.as_str()),
+            jobs::error.eq(error),
+            jobs::finished_at.eq(now.as_millis()),
+            jobs::store_ms.eq(settlement.store_ms),
+            jobs::lease_until.eq(None::<i64>),
+        ))
+        .execute(connection)?;
+    if changed == 0 {
+        return Ok(None);
+    }
+    let rows: Vec<OutputRow> = (1..)
+        .zip(&settlement.outputs)
+        .map(|(position, output)| OutputRow::of(lease.job, position, output))
+        .collect();
+    on_engine!(connection, inner => diesel::insert_into(outputs::table).values(&rows).execute(inner))?;
+    let keep = if rows.is_empty() { None } else { Some(lease.epoch) };
+    for epoch in (1..=lease.epoch).filter(|epoch| Some(*epoch) != keep) {
+        discard(connection, &storage_prefix(lease.job, epoch), now)?;
+    }
+    append_logs(connection, lease.job, &settlement.logs)?;
+    let mut aftermath = Aftermath::default();
+    let id = lease.job.to_string();
+    let wants: Option<String> = jobs::table.find(&id).select(jobs::options).first(connection)?;
+    if wants.is_some() {
+        let row: JobRow = jobs::table.find(&id).select(JobRow::as_select()).first(connection)?;
+        let until = settlement.cache_for.and_then(|span| i64::try_from(span.as_millis()).ok());
+        let until = until.map(|millis| now.plus_millis(millis).as_millis());
+        after_end(connection, &row, &rows, until, now, &mut aftermath)?;
+    }
+    Ok(Some(aftermath))
 }
 
 fn scoped(connection: &mut Conn, id: JobId, scope: &Scope) -> QueryResult<Option<JobRow>> {
@@ -147,34 +167,37 @@ fn scoped(connection: &mut Conn, id: JobId, scope: &Scope) -> QueryResult<Option
 }
 
 /// Cancels `job` as it was read; `None` where it has changed since.
-fn cancel(connection: &mut Conn, job: &JobRow, id: JobId, now: Timestamp) -> Result<Option<CancelOutcome>, DbError> {
-    let status: JobStatus = job
-        .status
-        .parse()
-        .map_err(|()| DbError::Corrupt { row: format!("jobs/{id}"), reason: String::from("status") })?;
+fn cancel(connection: &mut Conn, job: &JobRow, now: Timestamp) -> Result<Option<CancelOutcome>, DbError> {
+    let status = job.state()?;
     let same =
-        jobs::table.find(job.id.clone()).filter(jobs::status.eq(status.as_str())).filter(jobs::epoch.eq(job.epoch));
+        jobs::table.find(job.id.clone()).filter(jobs::status.eq(job.status.clone())).filter(jobs::epoch.eq(job.epoch));
     let (changed, outcome) = match status {
         JobStatus::Queued if job.prompt_id.is_none() => {
+            let ended = JobRow {
+                status: JobStatus::Canceled.as_str().to_owned(),
+                finished_at: Some(now.as_millis()),
+                cancel_requested: true,
+                ..job.clone()
+            };
             let set = (
-                jobs::status.eq(JobStatus::Canceled.as_str()),
-                jobs::finished_at.eq(now.as_millis()),
+                jobs::status.eq(&ended.status),
+                jobs::finished_at.eq(ended.finished_at),
                 jobs::cancel_requested.eq(true),
             );
-            (diesel::update(same).set(set).execute(connection)?, CancelOutcome::Canceled)
+            let changed = diesel::update(same).set(set).execute(connection)?;
+            let mut aftermath = Aftermath::default();
+            if changed > 0 {
+                diesel::delete(joined_jobs::table.find(&job.id)).execute(connection)?;
+                after_end(connection, &ended, &[], None, now, &mut aftermath)?;
+            }
+            (changed, CancelOutcome::Canceled(aftermath))
         }
         JobStatus::Queued | JobStatus::Running => {
             let set = (jobs::cancel_requested.eq(true), jobs::not_before.eq(None::<i64>));
             let outcome = match status {
-                JobStatus::Queued => CancelOutcome::RequestedOfQueued(QueuedJob {
-                    id,
-                    priority: Priority::of_level(job.priority),
-                    owner: Owner::new(&*job.owner),
-                    since: Timestamp::from_millis(job.created_at),
-                    not_before: None,
-                    needs: job.needs.as_deref().and_then(|id| id.parse().ok()),
-                    home: job.backend.clone().filter(|_| job.prompt_id.is_some()),
-                }),
+                JobStatus::Queued => {
+                    CancelOutcome::RequestedOfQueued(QueuedJob { not_before: None, ..queued(job)? })
+                }
                 _ => CancelOutcome::Requested,
             };
             (diesel::update(same).set(set).execute(connection)?, outcome)

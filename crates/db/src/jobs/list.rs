@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use diesel::dsl::{AsSelect, SqlTypeOf};
 use diesel::prelude::*;
 use gateway_core::event::LogLine;
+use gateway_core::record::{Job, Output};
 use gateway_core::{ErrorCode, JobId, JobStatus, Owner, Priority, Scope, Timestamp};
 
 use crate::engine::{Conn, MultiBackend};
-use crate::jobs::{Job, Output};
-use crate::rows::{JobRow, LogRow, OutputRow};
+use crate::rows::{JOINED, JobRow, LogRow, OutputRow};
 use crate::schema::{job_logs, jobs, outputs};
 use crate::{Database, DbError};
 
@@ -164,8 +164,10 @@ pub(super) fn page(scope: Scope, filter: Filter, cursor: Option<JobId>, limit: i
     if let Some(owner) = filter.owner {
         query = query.filter(jobs::owner.eq(owner.as_str().to_owned()));
     }
-    if let Some(status) = filter.status {
-        query = query.filter(jobs::status.eq(status.as_str()));
+    match filter.status {
+        Some(JobStatus::Queued) => query = query.filter(jobs::status.eq_any([JobStatus::Queued.as_str(), JOINED])),
+        Some(status) => query = query.filter(jobs::status.eq(status.as_str())),
+        None => {}
     }
     if let Some(workflow_id) = filter.workflow_id {
         query = query.filter(jobs::workflow_id.eq(workflow_id));
@@ -196,6 +198,8 @@ fn stats(connection: &mut Conn, now: Timestamp) -> Result<Stats, DbError> {
         let count = jobs::table.filter(jobs::status.eq(status.as_str())).count().get_result(connection)?;
         stats.by_status.insert(status.as_str(), count);
     }
+    let joined: i64 = jobs::table.filter(jobs::status.eq(JOINED)).count().get_result(connection)?;
+    *stats.by_status.entry(JobStatus::Queued.as_str()).or_default() += joined;
     let queued = JobStatus::Queued.as_str();
     for lane in Priority::LANES {
         let count = jobs::table

@@ -2,9 +2,13 @@
 //! worker takes the epoch of its claim and changes nothing where that is not the row's.
 
 mod accept;
+mod aftermath;
 mod claim;
 mod end;
 mod list;
+mod retention;
+#[cfg(test)]
+mod delivery_tests;
 #[cfg(test)]
 mod plans;
 mod sweep;
@@ -12,8 +16,10 @@ mod sweep;
 mod tests;
 mod types;
 
-pub(crate) use accept::insert_jobs;
+pub(crate) use accept::{accept as accept_in, insert_jobs, note_request};
+pub use aftermath::Aftermath;
 pub use end::{CancelOutcome, DeleteOutcome, Settlement};
 pub use list::{Filter, Stats};
-pub use sweep::QueuedJob;
-pub use types::{Claim, Claimed, Job, Lease, NewJob, Output, Release, Renewal};
+pub use sweep::{QueuedJob, Recovered};
+pub use retention::{Retention, Swept};
+pub use types::{Acceptance, Accepted, Claim, Claimed, Lease, NewJob, Release, Renewal, RequestKey};

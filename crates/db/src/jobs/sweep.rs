@@ -10,6 +10,7 @@ use gateway_core::workflow::NeedsId;
 use gateway_core::{ErrorCode, JobError, JobId, JobStatus, Owner, Priority, Timestamp};
 
 use crate::engine::Conn;
+use crate::jobs::aftermath::{Aftermath, after_end};
 use crate::jobs::claim::append_logs;
 use crate::rows::JobRow;
 use crate::schema::{jobs, trash};
@@ -32,6 +33,15 @@ pub struct QueuedJob {
     pub needs: Option<NeedsId>,
     /// The server that may still have a prompt of it.
     pub home: Option<String>,
+}
+
+/// Jobs whose claims ran out.
+#[derive(Debug, Clone, Default)]
+pub struct Recovered {
+    /// Which.
+    pub jobs: Vec<JobId>,
+    /// What followed from the end of those that were lost once too often.
+    pub aftermath: Aftermath,
 }
 
 type QueuedRow = (String, i32, String, i64, Option<i64>, Option<String>, Option<String>, Option<String>);
@@ -89,6 +99,19 @@ pub(super) fn urgent(now: i64, cannot: Vec<String>, limit: i64) -> _ {
 pub(super) fn expired(at: i64, limit: i64) -> _ {
     let running: &'static str = JobStatus::Running.as_str();
     jobs::table.filter(jobs::status.eq(running)).filter(jobs::lease_until.lt(at)).order(jobs::id).limit(limit)
+}
+
+/// What the queue needs to know of the job in `row`.
+pub(crate) fn queued(row: &JobRow) -> Result<QueuedJob, DbError> {
+    Ok(QueuedJob {
+        id: row.job_id()?,
+        priority: Priority::of_level(row.priority),
+        owner: Owner::new(&*row.owner),
+        since: Timestamp::from_millis(row.created_at),
+        not_before: row.not_before.map(Timestamp::from_millis),
+        needs: row.needs.as_deref().and_then(|id| id.parse().ok()),
+        home: row.backend.clone().filter(|_| row.prompt_id.is_some()),
+    })
 }
 
 impl QueuedJob {
@@ -170,13 +193,18 @@ impl Database {
         expired_at: Timestamp,
         max_crashes: i32,
         limit: i64,
-    ) -> Result<Vec<JobId>, DbError> {
+    ) -> Result<Recovered, DbError> {
         let now = self.now();
-        self.write(move |connection| {
+        self.write_again(move |connection| {
             let rows: Vec<JobRow> =
                 expired(expired_at.as_millis(), limit).select(JobRow::as_select()).load(connection)?;
-            let recovered = rows.into_iter().map(|row| recover(connection, &row, max_crashes, now).transpose());
-            recovered.flatten().collect()
+            let mut recovered = Recovered::default();
+            for row in rows {
+                if let Some(id) = recover(connection, &row, max_crashes, now, &mut recovered.aftermath)? {
+                    recovered.jobs.push(id);
+                }
+            }
+            Ok(recovered)
         })
         .await
     }
@@ -206,11 +234,14 @@ impl Database {
 }
 
 /// `None` where the claim has ended or was renewed since it was read.
-fn recover(connection: &mut Conn, row: &JobRow, max_crashes: i32, now: Timestamp) -> Result<Option<JobId>, DbError> {
-    let id: JobId = row
-        .id
-        .parse()
-        .map_err(|_error| DbError::Corrupt { row: format!("jobs/{}", row.id), reason: String::from("id") })?;
+fn recover(
+    connection: &mut Conn,
+    row: &JobRow,
+    max_crashes: i32,
+    now: Timestamp,
+    aftermath: &mut Aftermath,
+) -> Result<Option<JobId>, DbError> {
+    let id = row.job_id()?;
     let same_claim = jobs::table
         .find(&row.id)
         .filter(jobs::status.eq(JobStatus::Running.as_str()))
@@ -223,15 +254,26 @@ fn recover(connection: &mut Conn, row: &JobRow, max_crashes: i32, now: Timestamp
     let (changed, line) = if lost {
         let error = JobError::new(ErrorCode::WorkerLost, format!("its worker was lost {crashes} times"))
             .recommend("look at the worker's log: this job may be what ends it; then retry the job");
+        let ended = JobRow {
+            status: JobStatus::Failed.as_str().to_owned(),
+            crashes,
+            finished_at: Some(now.as_millis()),
+            error: serde_json::to_string(&error).ok(),
+            ..row.clone()
+        };
         let changed = diesel::update(same_claim)
             .set((
-                jobs::status.eq(JobStatus::Failed.as_str()),
+                jobs::status.eq(&ended.status),
                 jobs::crashes.eq(crashes),
-                jobs::finished_at.eq(now.as_millis()),
+                jobs::finished_at.eq(ended.finished_at),
                 jobs::lease_until.eq(None::<i64>),
-                jobs::error.eq(serde_json::to_string(&error).ok()),
+                jobs::error.eq(&ended.error),
             ))
             .execute(connection)?;
+        if changed > 0 {
+            aftermath.ended.push((id, JobStatus::Failed));
+            after_end(connection, &ended, &[], None, now, aftermath)?;
+        }
         (changed, line(LogLevel::Error, format!("its worker was lost {crashes} times: it is not tried again")))
     } else {
         let wait = recovery_ms(crashes);

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use gateway_core::event::{LogLevel, LogLine};
+use gateway_core::record::{Job, JobOptions, Output};
 use gateway_core::workflow::NeedsId;
 use gateway_core::{ErrorCode, JobError, JobId, JobStatus, OutputKind, Owner, Priority, Scope, Timestamp};
 use serde_json::{Map, json};
@@ -11,7 +12,7 @@ use crate::{Access, Database, DbError};
 
 const LEASE: Duration = Duration::from_secs(60);
 
-fn job(number: u8, owner: &str) -> NewJob {
+pub(super) fn job(number: u8, owner: &str) -> NewJob {
     NewJob {
         id: JobId::new(Timestamp::from_millis(1_000_000 + i64::from(number)), [number; 10]),
         owner: Owner::new(owner),
@@ -29,14 +30,15 @@ fn job(number: u8, owner: &str) -> NewJob {
         retry_of: None,
         nodes_total: 3,
         needs: None,
+        options: JobOptions::default(),
     }
 }
 
-fn claim() -> Claim {
+pub(super) fn claim() -> Claim {
     Claim { worker_id: String::from("w-1"), backend: String::from("http://a"), lease: LEASE }
 }
 
-fn output(file: &str) -> Output {
+pub(super) fn output(file: &str) -> Output {
     Output {
         file: file.to_owned(),
         node_id: String::from("9"),
@@ -48,10 +50,11 @@ fn output(file: &str) -> Output {
         height: None,
         storage_key: format!("k/{file}"),
         created_at: Timestamp::from_millis(5),
+        removed_at: None,
     }
 }
 
-fn settlement(status: JobStatus, outputs: Vec<Output>) -> Settlement {
+pub(super) fn settlement(status: JobStatus, outputs: Vec<Output>) -> Settlement {
     let error = (status == JobStatus::Failed).then(|| JobError::new(ErrorCode::ComfyuiOom, "full"));
     let line = LogLine {
         time: Timestamp::from_millis(1),
@@ -60,16 +63,16 @@ fn settlement(status: JobStatus, outputs: Vec<Output>) -> Settlement {
         message: String::from("m"),
         node: None,
     };
-    Settlement { status, error, outputs, store_ms: Some(2), logs: vec![line] }
+    Settlement { status, error, outputs, store_ms: Some(2), logs: vec![line], cache_for: None }
 }
 
-async fn accept_and_claim(database: &Database, new: &NewJob) -> Lease {
+pub(super) async fn accept_and_claim(database: &Database, new: &NewJob) -> Lease {
     database.accept_job(new).await.unwrap();
     let claimed = database.claim_job(new.id, claim()).await.unwrap().unwrap();
     Lease { job: new.id, epoch: claimed.job.epoch }
 }
 
-async fn find(database: &Database, id: JobId) -> Job {
+pub(super) async fn find(database: &Database, id: JobId) -> Job {
     database.find_job(id, Scope::All).await.unwrap().unwrap()
 }
 
@@ -114,10 +117,10 @@ async fn a_settled_job_has_its_outputs_and_never_changes_again(place: Place) {
     let database = place.open();
     let lease = accept_and_claim(&database, &job(1, "a")).await;
     let made = vec![output("b"), output("a")];
-    assert!(database.settle_job(lease, settlement(JobStatus::Succeeded, made.clone())).await.unwrap());
+    assert!(database.settle_job(lease, settlement(JobStatus::Succeeded, made.clone())).await.unwrap().is_some());
     assert_eq!(database.outputs_of(lease.job).await.unwrap(), made);
     assert_eq!(database.logs_of(lease.job).await.unwrap().len(), 1);
-    assert!(!database.settle_job(lease, settlement(JobStatus::Failed, Vec::new())).await.unwrap());
+    assert!(database.settle_job(lease, settlement(JobStatus::Failed, Vec::new())).await.unwrap().is_none());
     assert_eq!(database.cancel_job(lease.job, Scope::All).await.unwrap(), CancelOutcome::Ended(JobStatus::Succeeded));
     assert_eq!(find(&database, lease.job).await.status, JobStatus::Succeeded);
 }
@@ -126,13 +129,13 @@ async fn a_worker_whose_claim_is_lost_changes_nothing(place: Place) {
     let database = place.open();
     let old = accept_and_claim(&database, &job(1, "a")).await;
     let far = Timestamp::from_millis(i64::MAX);
-    assert_eq!(database.recover_jobs(far, 10, 100).await.unwrap(), [old.job]);
+    assert_eq!(database.recover_jobs(far, 10, 100).await.unwrap().jobs, [old.job]);
     let claimed = database.claim_job(old.job, claim()).await.unwrap().unwrap();
     assert!(claimed.look_first, "the earlier prompt may be in ComfyUI");
     assert_eq!((claimed.job.epoch, claimed.job.attempt), (2, 1), "a look costs no attempt");
     assert_eq!(claimed.job.prompt_id, Some(old.job.prompt_id(1).to_string()));
     let release = Release { not_before: None, used_attempt: true, prompt_may_live: false, logs: Vec::new() };
-    assert!(!database.settle_job(old, settlement(JobStatus::Succeeded, vec![output("x")])).await.unwrap());
+    assert!(database.settle_job(old, settlement(JobStatus::Succeeded, vec![output("x")])).await.unwrap().is_none());
     assert!(!database.release_job(old, release).await.unwrap());
     assert!(!database.rename_prompt(old, "p").await.unwrap());
     assert!(database.begin_attempt(old, "http://b").await.unwrap().is_none());
@@ -188,7 +191,7 @@ async fn a_waiting_job_whose_prompt_may_live_is_handed_out_to_be_stopped(place: 
 async fn only_claims_that_ran_out_are_recovered_and_a_deadly_job_fails(place: Place) {
     let database = place.open();
     let lease = accept_and_claim(&database, &job(1, "a")).await;
-    assert!(database.recover_jobs(database.now(), 3, 100).await.unwrap().is_empty());
+    assert!(database.recover_jobs(database.now(), 3, 100).await.unwrap().jobs.is_empty());
     let far = Timestamp::from_millis(i64::MAX);
     for crashes in 1..3 {
         database.recover_jobs(far, 3, 100).await.unwrap();
@@ -430,7 +433,7 @@ async fn a_job_that_is_claimed_and_canceled_at_once_is_one_or_the_other(place: P
         let (claimed, canceled) = (claimed.unwrap().is_some(), canceled.unwrap());
         let found = find(&api, new.id).await;
         match canceled {
-            CancelOutcome::Canceled => assert_eq!((claimed, found.status), (false, JobStatus::Canceled)),
+            CancelOutcome::Canceled(_) => assert_eq!((claimed, found.status), (false, JobStatus::Canceled)),
             CancelOutcome::Requested => assert_eq!((claimed, found.status), (true, JobStatus::Running)),
             other => panic!("{other:?}"),
         }

@@ -1,11 +1,14 @@
-//! Jobs and outputs as the rest of the gateway sees them.
+//! What comes in and goes out beside the jobs themselves.
 
 use std::time::Duration;
 
 use gateway_core::event::LogLine;
+use gateway_core::record::{Job, JobOptions};
 use gateway_core::workflow::NeedsId;
-use gateway_core::{JobError, JobId, JobStatus, OutputKind, Owner, Priority, Timestamp};
+use gateway_core::{JobId, Owner, Priority, Timestamp, UploadId};
 use serde_json::{Map, Value};
+
+use crate::jobs::QueuedJob;
 
 /// A job to be accepted. Its time of acceptance is that of its id.
 #[derive(Debug, Clone)]
@@ -42,66 +45,57 @@ pub struct NewJob {
     pub nodes_total: i32,
     /// What its graph needs of a server.
     pub needs: Option<NeedsId>,
+    /// What its owner wants besides.
+    pub options: JobOptions,
 }
 
-/// A job.
+/// A job to be accepted, with what decides whether it is to be run at all.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the fields are those of NewJob and of the API's job")]
-pub struct Job {
-    pub id: JobId,
-    pub owner: Owner,
-    pub workflow_id: String,
-    pub workflow_version: i32,
-    pub status: JobStatus,
-    pub priority: Priority,
-    pub inputs: Map<String, Value>,
-    pub params: Map<String, Value>,
-    pub resolved: Map<String, Value>,
-    pub metadata: Map<String, Value>,
-    pub request_id: Option<String>,
-    pub correlation_id: String,
-    pub timeout_ms: Option<i64>,
-    pub not_before: Option<Timestamp>,
-    pub retry_of: Option<JobId>,
-    pub nodes_total: i32,
-    pub attempt: i32,
-    pub crashes: i32,
-    pub epoch: i64,
-    pub worker_id: Option<String>,
-    pub backend: Option<String>,
-    pub prompt_id: Option<String>,
-    pub cancel_requested: bool,
-    pub created_at: Timestamp,
-    pub started_at: Option<Timestamp>,
-    pub finished_at: Option<Timestamp>,
-    pub store_ms: Option<i64>,
-    pub error: Option<JobError>,
-    pub needs: Option<NeedsId>,
+pub struct Acceptance {
+    /// The job.
+    pub job: NewJob,
+    /// The key that the sender gave the request.
+    pub request: Option<RequestKey>,
+    /// The job whose outputs are its result, where they were found in the cache and are still there.
+    pub hit: Option<JobId>,
+    /// Uploaded files that it uses.
+    pub uploads: Vec<UploadId>,
 }
 
-/// An output that is stored whole.
+impl From<NewJob> for Acceptance {
+    fn from(job: NewJob) -> Self {
+        Self { job, request: None, hit: None, uploads: Vec::new() }
+    }
+}
+
+impl From<&NewJob> for Acceptance {
+    fn from(job: &NewJob) -> Self {
+        job.clone().into()
+    }
+}
+
+/// What tells a repeated request from a new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
-    /// Its name in URLs; ours, never ComfyUI's.
-    pub file: String,
-    /// The node that made it.
-    pub node_id: String,
-    /// What it is.
-    pub kind: OutputKind,
-    /// By content.
-    pub content_type: String,
-    /// In bytes.
-    pub size: i64,
-    /// Lower-case hex.
-    pub sha256: String,
-    /// In pixels, for pictures.
-    pub width: Option<i32>,
-    /// In pixels, for pictures.
-    pub height: Option<i32>,
-    /// Where the storage has it.
-    pub storage_key: String,
-    /// When it was stored.
-    pub created_at: Timestamp,
+pub struct RequestKey {
+    /// The sender's key; its owner's own.
+    pub key: String,
+    /// The digest of the request's body.
+    pub body_hash: String,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// It waits to be run.
+    Queued,
+    /// It waits for an identical job. The queue is to hear of that one anew where it became more urgent.
+    Joined(Option<QueuedJob>),
+    /// It has its result.
+    Hit,
+    /// The key was used for the same request before: this job (or batch) came of it.
+    Repeated(String),
+    /// The key was used for another request.
+    KeyReused,
 }
 
 /// Who claims, and for how long.
@@ -123,6 +117,8 @@ pub struct Claimed {
     /// Whether the prompt id is that of an earlier claim that may have reached ComfyUI: look for it there
     /// before anything is sent.
     pub look_first: bool,
+    /// Whether there are messages to be sent.
+    pub messages: bool,
 }
 
 /// One claim: what each later write of the worker must show.

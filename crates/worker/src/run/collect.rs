@@ -171,6 +171,7 @@ impl Run {
             height: sniffed.size.map(|(_, height)| height),
             storage_key,
             created_at: self.context.parts.database.now(),
+            removed_at: None,
         }
     }
 }

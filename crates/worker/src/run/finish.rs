@@ -157,7 +157,8 @@ impl Run {
         let code = error.as_ref().map(|error| error.code.as_str());
         let count = outputs.len();
         let logs = std::mem::take(&mut self.logs);
-        let settlement = Settlement { status, error, outputs, store_ms, logs };
+        let cache_for = self.context.parts.cache.ttl;
+        let settlement = Settlement { status, error, outputs, store_ms, logs, cache_for };
         if !settle(&self.context, self.lease(), settlement).await {
             return;
         }
@@ -221,18 +222,19 @@ async fn settle(context: &Context, lease: Lease, settlement: Settlement) -> bool
     let mut settled = context.parts.database.settle_job(lease, settlement.clone()).await;
     let began = Instant::now();
     // The work is done: a database that is away for a moment must not make it be done again.
-    while let Err(DbError::Unavailable { .. }) = &settled
+    while settled.as_ref().is_err_and(DbError::is_transient)
         && began.elapsed() < context.parts.worker.lease / 2
     {
         tokio::time::sleep(SETTLE_AGAIN).await;
         settled = context.parts.database.settle_job(lease, settlement.clone()).await;
     }
     match settled {
-        Ok(true) => {
+        Ok(Some(aftermath)) => {
             context.parts.broker.publish(lease.job, JobEvent::Status(status));
+            context.follow_up(aftermath).await;
             true
         }
-        Ok(false) => {
+        Ok(None) => {
             tracing::warn!(job_id = %lease.job, epoch = lease.epoch, "the claim was lost: another worker's result stands");
             false
         }
@@ -251,6 +253,7 @@ pub(super) async fn without_workflow(context: &Context, job: &Job, error: JobErr
         outputs: Vec::new(),
         store_ms: None,
         logs: Vec::new(),
+        cache_for: None,
     };
     settle(context, Lease { job: job.id, epoch: job.epoch }, settlement).await;
 }

@@ -16,6 +16,7 @@ use super::prepare::picture_nodes;
 use super::stop::{Reason, Stop};
 use super::{Ended, Finished, Run};
 use crate::backend::{Registration, Update};
+use crate::notify::ProgressTeller;
 
 /// Between two messages of progress: 4 a second.
 const PROGRESS_GAP: Duration = Duration::from_millis(250);
@@ -49,6 +50,7 @@ pub(super) struct Following {
     pictures_due: Pictures,
     blocked: Option<ExecutionFailure>,
     pub(super) stop: Option<Stop>,
+    teller: ProgressTeller,
 }
 
 /// Pictures that come over the socket only.
@@ -107,6 +109,7 @@ impl Run {
             pictures_due: if expects_pictures { Pictures::Due(None) } else { Pictures::None },
             blocked: None,
             stop: None,
+            teller: ProgressTeller::default(),
         };
         let hand_back = self.context.hand_back.clone();
         let mut tick = tokio::time::interval(TICK);
@@ -202,6 +205,7 @@ impl Run {
         let since = following.running_since.unwrap_or(self.began);
         let elapsed = i64::try_from(now.duration_since(since).as_millis()).unwrap_or(i64::MAX);
         let progress = following.tracker.snapshot(elapsed);
+        following.teller.tell(&self.context, &self.job, &progress);
         self.context.parts.broker.publish(self.job.id, JobEvent::Progress(progress));
     }
 

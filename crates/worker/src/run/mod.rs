@@ -121,7 +121,10 @@ pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>, taken: Tak
             return context.enqueue(Entry { not_before: Some(due), ..entry }).await;
         }
     };
-    let Claimed { job, look_first } = claimed;
+    let Claimed { job, look_first, messages } = claimed;
+    if messages {
+        context.messages.notify_one();
+    }
     let (_guard, signal) = context.active.add(Lease { job: job.id, epoch: job.epoch });
     if job.cancel_requested {
         context.active.cancel(job.id);

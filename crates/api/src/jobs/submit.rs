@@ -1,0 +1,143 @@
+//! From what a caller asks for to a job that can be accepted: inputs checked and resolved, its result named and looked
+//! up, its callback allowed.
+
+use gateway_config::CacheScope;
+use gateway_core::cache::{Ingredients, key};
+use gateway_core::record::{JobOptions, Output};
+use gateway_core::webhook::Callback;
+use gateway_core::workflow::Needs;
+use gateway_core::{BatchId, ErrorCode, JobId, Owner};
+use gateway_db::{Acceptance, NewJob, RequestKey};
+use gateway_storage::{ByteRange, StorageError};
+
+use crate::correlate::CorrelationId;
+use crate::error::ApiError;
+use crate::jobs::prepare;
+use crate::jobs::prepare::Prepared;
+use crate::jobs::request::JobRequest;
+use crate::state::{ApiState, Ready};
+
+/// What comes with a job that its request does not say.
+#[derive(Debug, Default)]
+pub(crate) struct Besides {
+    /// The key of the request.
+    pub(crate) request: Option<RequestKey>,
+    /// The job that it repeats.
+    pub(crate) retry_of: Option<JobId>,
+    /// The batch that it is one of.
+    pub(crate) batch: Option<BatchId>,
+}
+
+/// A job that can be accepted.
+pub(crate) struct Submission {
+    pub(crate) acceptance: Acceptance,
+    /// Its outputs, where they were found in the cache.
+    pub(crate) outputs: Vec<Output>,
+}
+
+/// Prepares the job that `request` asks for.
+pub(crate) async fn submit(
+    state: &ApiState,
+    request: JobRequest,
+    correlation: CorrelationId,
+    besides: Besides,
+) -> Result<Submission, ApiError> {
+    let ready = state.workflow(&request.workflow_id).await?;
+    let catalogs = state.catalogs().await;
+    let prepared = prepare(&ready.workflow, &request.inputs, &request.params, &state.size_limits(), &catalogs)?;
+    if let Some(callback) = &request.callback {
+        check_callback(state, callback).await?;
+    }
+    let owner = state.caller().owner;
+    let cache_key = cache_key(state, &request, &ready, &prepared, &owner);
+    let (hit, outputs) = match &cache_key {
+        Some(key) => look_up(state, key).await?,
+        None => (None, Vec::new()),
+    };
+    let job = NewJob {
+        id: state.new_job_id(),
+        owner,
+        workflow_id: request.workflow_id,
+        workflow_version: ready.record.summary.version,
+        priority: request.priority,
+        inputs: request.inputs,
+        params: request.params,
+        resolved: prepared.resolved,
+        metadata: request.metadata,
+        request_id: request.request_id,
+        correlation_id: correlation.0,
+        timeout_ms: request.timeout_ms,
+        not_before: request.not_before,
+        retry_of: besides.retry_of,
+        nodes_total: i32::try_from(ready.workflow.node_count()).unwrap_or(i32::MAX),
+        needs: Some(Needs::of(&prepared.graph).id()),
+        options: JobOptions {
+            callback: request.callback,
+            base64: request.output.base64,
+            format: request.output.format,
+            quality: request.output.quality,
+            cache_key,
+            cached_from: None,
+            batch: besides.batch,
+        },
+    };
+    let acceptance = Acceptance { job, request: besides.request, hit, uploads: Vec::new() };
+    Ok(Submission { acceptance, outputs })
+}
+
+/// Whether `callback` may be called, as far as that can be told now.
+pub(crate) async fn check_callback(state: &ApiState, callback: &Callback) -> Result<(), ApiError> {
+    state.parts.callbacks.check(&callback.url).await.map_err(|refusal| {
+        ApiError::new(ErrorCode::CallbackNotAllowed, format!("callbackUrl can't be used: {refusal}"))
+            .recommend("name a public URL; an operator allows others with WEBHOOK_ALLOWED_DOMAINS")
+    })
+}
+
+/// The name of the job's result; `None` where no other job's can serve.
+fn cache_key(
+    state: &ApiState,
+    request: &JobRequest,
+    ready: &Ready,
+    prepared: &Prepared,
+    owner: &Owner,
+) -> Option<String> {
+    if !request.cache || prepared.drew_seed {
+        return None;
+    }
+    let cache = &state.parts.cache;
+    cache.ttl?;
+    let needs = Needs::of(&prepared.graph);
+    let models: Vec<String> = needs.files().into_iter().map(str::to_owned).collect();
+    let shape = format!(
+        "{}/{}",
+        request.output.format.as_deref().unwrap_or_default(),
+        request.output.quality.map(|quality| quality.to_string()).unwrap_or_default()
+    );
+    Some(key(Ingredients {
+        workflow_id: &request.workflow_id,
+        content: &ready.content,
+        resolved: &prepared.resolved,
+        models: &models,
+        shape: &shape,
+        owner: (cache.scope == CacheScope::Owner).then(|| owner.as_str()),
+    }))
+}
+
+/// The job and the outputs that are the result named `key`, where their files are still there.
+async fn look_up(state: &ApiState, key: &str) -> Result<(Option<JobId>, Vec<Output>), ApiError> {
+    let Some(result) = state.parts.database.find_result(key).await? else { return Ok((None, Vec::new())) };
+    for output in &result.outputs {
+        let nothing = ByteRange { start: 0, length: 0 };
+        match state.parts.storage.open(&output.storage_key, Some(nothing)).await {
+            Ok(_) => {}
+            Err(StorageError::NotFound { .. }) => {
+                tracing::info!(job_id = %result.job, "a cached result's files are gone: it is made anew");
+                state.parts.database.forget_result(key, result.job).await?;
+                return Ok((None, Vec::new()));
+            }
+            // A storage that can't be asked may still have it; whether the bytes can be had is another question.
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((Some(result.job), result.outputs))
+}

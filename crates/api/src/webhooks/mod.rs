@@ -1,0 +1,67 @@
+//! The log of messages to a job's owner, and sending one again.
+
+use actix_web::web::{Data, Json, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use gateway_core::{DeliveryId, ErrorCode};
+use gateway_db::{DeliveryRecord, DeliveryTry};
+use serde_json::{Value, json};
+
+use crate::body::Nothing;
+use crate::correlate::CorrelationId;
+use crate::error::ApiError;
+use crate::jobs::parse_id;
+use crate::query::Query;
+use crate::state::ApiState;
+
+/// The messages about one job, each with its tries.
+pub(crate) async fn list_deliveries(
+    state: Data<ApiState>,
+    path: Path<String>,
+    request: HttpRequest,
+) -> Result<Json<Value>, ApiError> {
+    Query::read(&request, &[])?.check()?;
+    let id = parse_id(&path)?;
+    let database = &state.parts.database;
+    database.find_job(id, state.caller().scope()).await?.ok_or_else(ApiError::job_not_found)?;
+    let items: Vec<Value> = database.deliveries_of(&id.to_string()).await?.iter().map(view).collect();
+    Ok(Json(json!({"jobId": id, "items": items})))
+}
+
+/// Has one message sent once more, with the same id and the same bytes.
+pub(crate) async fn redeliver(
+    state: Data<ApiState>,
+    path: Path<(String, String)>,
+    correlation: CorrelationId,
+    _: Nothing,
+) -> Result<HttpResponse, ApiError> {
+    let job = parse_id(&path.0)?;
+    let missing = || ApiError::new(ErrorCode::DeliveryNotFound, "there is no such delivery");
+    let id: DeliveryId = path.1.parse().map_err(|_error| missing())?;
+    let scope = state.caller().scope();
+    if !state.parts.database.redeliver(&job.to_string(), id, scope).await? {
+        return Err(missing());
+    }
+    tracing::info!(correlation_id = correlation.0, job_id = %job, webhook_id = %id, "webhook is sent again");
+    Ok(HttpResponse::Accepted().json(json!({"jobId": job, "deliveryId": id, "status": "pending"})))
+}
+
+fn view(record: &DeliveryRecord) -> Value {
+    json!({
+        "deliveryId": record.id,
+        "event": record.event,
+        "url": record.url,
+        "status": record.status,
+        "createdAt": record.created_at,
+        "nextAttemptAt": record.next_at,
+        "attempts": record.tries.iter().map(try_view).collect::<Vec<Value>>(),
+    })
+}
+
+fn try_view(tried: &DeliveryTry) -> Value {
+    json!({
+        "time": tried.time,
+        "status": tried.http_status,
+        "durationMs": tried.duration_ms,
+        "error": tried.error,
+    })
+}

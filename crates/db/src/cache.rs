@@ -1,0 +1,60 @@
+//! Results by name: which job's outputs they are. What a name is made of belongs to gateway-core.
+
+use diesel::prelude::*;
+use gateway_core::JobId;
+use gateway_core::record::Output;
+
+use crate::rows::OutputRow;
+use crate::schema::{cache_entries, outputs};
+use crate::{Database, DbError};
+
+/// A result.
+#[derive(Debug, Clone)]
+pub struct CachedResult {
+    /// The job that made it.
+    pub job: JobId,
+    /// What it made, in order.
+    pub outputs: Vec<Output>,
+}
+
+impl Database {
+    /// The result named `key`, where there is one that is not too old.
+    ///
+    /// # Errors
+    /// [`DbError`] where it could not be read.
+    pub async fn find_result(&self, key: &str) -> Result<Option<CachedResult>, DbError> {
+        let (key, now) = (key.to_owned(), self.now().as_millis());
+        self.read_row(move |connection| {
+            let entry: Option<String> = cache_entries::table
+                .find(key)
+                .filter(cache_entries::expires_at.gt(now))
+                .select(cache_entries::job_id)
+                .first(connection)
+                .optional()?;
+            let Some(job) = entry.and_then(|id| id.parse::<JobId>().ok()) else { return Ok(None) };
+            let rows: Vec<OutputRow> = outputs::table
+                .filter(outputs::job_id.eq(job.to_string()))
+                .order(outputs::position)
+                .select(OutputRow::as_select())
+                .load(connection)?;
+            let outputs: Vec<Output> = rows.into_iter().map(OutputRow::into_output).collect();
+            let whole = !outputs.is_empty() && outputs.iter().all(|output| output.removed_at.is_none());
+            Ok(whole.then_some(CachedResult { job, outputs }))
+        })
+        .await
+    }
+
+    /// Forgets the result named `key`, where it still is that of `job`: its files are gone.
+    ///
+    /// # Errors
+    /// [`DbError`] where it could not be forgotten.
+    pub async fn forget_result(&self, key: &str, job: JobId) -> Result<(), DbError> {
+        let key = key.to_owned();
+        self.write(move |connection| {
+            let entry = cache_entries::table.find(key).filter(cache_entries::job_id.eq(job.to_string()));
+            diesel::delete(entry).execute(connection)?;
+            Ok(())
+        })
+        .await
+    }
+}

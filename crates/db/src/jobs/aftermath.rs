@@ -1,0 +1,185 @@
+//! What the end of a job means for others, in the same transaction: its owner's message, its batch, its result in the
+//! cache, the identical jobs that waited for it.
+
+use diesel::prelude::*;
+use gateway_core::record::{JobOptions, Output};
+use gateway_core::view::JobView;
+use gateway_core::webhook::WebhookEvent;
+use gateway_core::{JobId, JobStatus, Timestamp};
+
+use crate::DbError;
+use crate::batches;
+use crate::deliveries::{Message, tell};
+use crate::engine::{Conn, on_engine};
+use crate::jobs::QueuedJob;
+use crate::jobs::sweep::queued;
+use crate::rows::{JOINED, JobRow, OutputRow, options_text};
+use crate::schema::{cache_entries, flights, jobs, joined_jobs, outputs};
+
+/// Whom the end of a job concerned besides.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Aftermath {
+    /// Jobs that ended with it.
+    pub ended: Vec<(JobId, JobStatus)>,
+    /// Jobs that wait in its place: the queue is to be told of them.
+    pub promoted: Vec<QueuedJob>,
+    /// Whether there are messages to be sent.
+    pub messages: bool,
+}
+
+/// Does what follows from the end of the job in `row`, as it stands now, with these `outputs`. A result is good until
+/// `cache_until`.
+pub(crate) fn after_end(
+    connection: &mut Conn,
+    row: &JobRow,
+    outputs: &[OutputRow],
+    cache_until: Option<i64>,
+    now: Timestamp,
+    aftermath: &mut Aftermath,
+) -> Result<(), DbError> {
+    if row.options.is_none() {
+        return Ok(());
+    }
+    let options = row.options()?;
+    if let Some(event) = WebhookEvent::of_end(row.state()?) {
+        tell_of_job(connection, row, &options, event, outputs, now, aftermath)?;
+    }
+    if let Some(batch) = options.batch {
+        aftermath.messages |= batches::job_ended(connection, batch, now)?;
+    }
+    match &options.cache_key {
+        // What was taken over is no new result.
+        Some(key) if options.cached_from.is_none() => {
+            after_result(connection, row, key, outputs, cache_until, now, aftermath)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Notes a message about the job in `row`, where its owner wants one of this kind.
+pub(crate) fn tell_of_job(
+    connection: &mut Conn,
+    row: &JobRow,
+    options: &JobOptions,
+    event: WebhookEvent,
+    outputs: &[OutputRow],
+    now: Timestamp,
+    aftermath: &mut Aftermath,
+) -> Result<(), DbError> {
+    let Some(callback) = options.callback.as_ref().filter(|callback| callback.wants(event)) else {
+        return Ok(());
+    };
+    let job = row.clone().into_job()?;
+    let outputs: Vec<Output> = outputs.iter().cloned().map(OutputRow::into_output).collect();
+    let message = Message {
+        owner: &row.owner,
+        subject: &row.id,
+        correlation_id: &row.correlation_id,
+        url: &callback.url,
+        event,
+        data: serde_json::to_value(JobView::of(&job, &outputs)).unwrap_or_default(),
+    };
+    tell(connection, message, now)?;
+    aftermath.messages = true;
+    Ok(())
+}
+
+fn after_result(
+    connection: &mut Conn,
+    row: &JobRow,
+    key: &str,
+    made: &[OutputRow],
+    cache_until: Option<i64>,
+    now: Timestamp,
+    aftermath: &mut Aftermath,
+) -> Result<(), DbError> {
+    connection.take_turns(key)?;
+    let status = row.state()?;
+    if let Some(until) = cache_until.filter(|_| status == JobStatus::Succeeded && !made.is_empty()) {
+        diesel::delete(cache_entries::table.find(key)).execute(connection)?;
+        let entry = (
+            cache_entries::cache_key.eq(key),
+            cache_entries::job_id.eq(&row.id),
+            cache_entries::created_at.eq(now.as_millis()),
+            cache_entries::expires_at.eq(until),
+        );
+        diesel::insert_into(cache_entries::table).values(entry).execute(connection)?;
+    }
+    let flight = flights::table.find(key).filter(flights::job_id.eq(&row.id));
+    if diesel::delete(flight).execute(connection)? == 0 {
+        return Ok(());
+    }
+    let mut waiting: Vec<JobRow> = jobs::table
+        .inner_join(joined_jobs::table.on(joined_jobs::job_id.eq(jobs::id)))
+        .filter(joined_jobs::leader_id.eq(&row.id))
+        .filter(jobs::status.eq(JOINED))
+        .order(jobs::id)
+        .select(JobRow::as_select())
+        .load(connection)?;
+    if status == JobStatus::Canceled {
+        return promote(connection, key, waiting, aftermath);
+    }
+    diesel::delete(joined_jobs::table.filter(joined_jobs::leader_id.eq(&row.id))).execute(connection)?;
+    for follower in &mut waiting {
+        end_with(connection, follower, row, made, now, aftermath)?;
+    }
+    Ok(())
+}
+
+/// Ends `follower` as its `leader` ended.
+fn end_with(
+    connection: &mut Conn,
+    follower: &mut JobRow,
+    leader: &JobRow,
+    made: &[OutputRow],
+    now: Timestamp,
+    aftermath: &mut Aftermath,
+) -> Result<(), DbError> {
+    let mut options = follower.options()?;
+    options.cached_from = Some(leader.job_id()?);
+    follower.status.clone_from(&leader.status);
+    follower.error.clone_from(&leader.error);
+    follower.finished_at = Some(now.as_millis());
+    follower.options = options_text(&options);
+    let changed = diesel::update(jobs::table.find(&follower.id).filter(jobs::status.eq(JOINED)))
+        .set((
+            jobs::status.eq(&follower.status),
+            jobs::error.eq(&follower.error),
+            jobs::finished_at.eq(follower.finished_at),
+            jobs::options.eq(&follower.options),
+        ))
+        .execute(connection)?;
+    if changed == 0 {
+        return Ok(());
+    }
+    let shared: Vec<OutputRow> = made.iter().map(|output| output.shared_with(&follower.id)).collect();
+    on_engine!(connection, inner => diesel::insert_into(outputs::table).values(&shared).execute(inner))?;
+    aftermath.ended.push((follower.job_id()?, follower.state()?));
+    after_end(connection, follower, &shared, None, now, aftermath)
+}
+
+/// The first of those that waited makes the result; the others wait for it.
+fn promote(
+    connection: &mut Conn,
+    key: &str,
+    waiting: Vec<JobRow>,
+    aftermath: &mut Aftermath,
+) -> Result<(), DbError> {
+    let mut waiting = waiting.into_iter();
+    let Some(first) = waiting.next() else { return Ok(()) };
+    let changed = diesel::update(jobs::table.find(&first.id).filter(jobs::status.eq(JOINED)))
+        .set((jobs::status.eq(JobStatus::Queued.as_str()), jobs::dispatched_at.eq(None::<i64>)))
+        .execute(connection)?;
+    if changed == 0 {
+        return promote(connection, key, waiting.collect(), aftermath);
+    }
+    diesel::delete(joined_jobs::table.find(&first.id)).execute(connection)?;
+    let rest: Vec<String> = waiting.map(|row| row.id).collect();
+    diesel::update(joined_jobs::table.filter(joined_jobs::job_id.eq_any(rest)))
+        .set(joined_jobs::leader_id.eq(&first.id))
+        .execute(connection)?;
+    let flight = (flights::cache_key.eq(key), flights::job_id.eq(&first.id));
+    diesel::insert_into(flights::table).values(flight).execute(connection)?;
+    aftermath.promoted.push(queued(&first)?);
+    Ok(())
+}

@@ -1,0 +1,10 @@
+#![doc = include_str!("../README.md")]
+
+mod convert;
+mod inspect;
+mod reader;
+mod strip;
+
+pub use convert::{Conversion, ConvertError, Converted, PictureFormat, convert};
+pub use inspect::{Facts, FileKind, InspectLimits, Refusal, inspect, sniff};
+pub use strip::{StripError, Stripper};

@@ -1,0 +1,14 @@
+DROP TABLE batch_jobs;
+DROP TABLE batches;
+DROP TABLE job_uploads;
+DROP TABLE uploads;
+DROP TABLE delivery_tries;
+DROP TABLE deliveries;
+DROP TABLE idempotency;
+DROP INDEX outputs_age;
+DROP INDEX outputs_key;
+ALTER TABLE outputs DROP COLUMN removed_at;
+DROP TABLE cache_entries;
+DROP TABLE flights;
+DROP TABLE joined_jobs;
+ALTER TABLE jobs DROP COLUMN options;
