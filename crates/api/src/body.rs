@@ -18,6 +18,8 @@ use crate::query::Query;
 
 /// How deep arrays and objects may nest.
 const MAX_DEPTH: usize = 64;
+/// How many values a body may hold.
+const MAX_VALUES: usize = 300_000;
 /// Largest body of a request that takes none.
 const MAX_NOTHING: usize = 64 * 1024;
 /// How long a body may take to arrive.
@@ -134,19 +136,21 @@ fn too_large(limit: usize) -> ApiError {
 #[derive(Clone, Copy)]
 enum Refusal {
     TooDeep,
+    TooMany,
     Nul,
     Inexact,
 }
 
 /// Parses `bytes` as one JSON value.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
-    let refusal = Cell::new(None);
+    let (refusal, values) = (Cell::new(None), Cell::new(0));
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let parsed = Strict { depth: 0, refusal: &refusal }
+    let parsed = Strict { depth: 0, values: &values, refusal: &refusal }
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value));
     parsed.map_err(|error| match refusal.get() {
         Some(Refusal::TooDeep) => ApiError::fault("", format!("nests deeper than {MAX_DEPTH} levels")),
+        Some(Refusal::TooMany) => ApiError::fault("", format!("holds more than {MAX_VALUES} values")),
         Some(Refusal::Nul) => {
             ApiError::fault("", format!("has a NUL in a string, which is not allowed ({})", place(&error)))
         }
@@ -164,6 +168,7 @@ fn place(error: &serde_json::Error) -> String {
 #[derive(Clone, Copy)]
 struct Strict<'a> {
     depth: usize,
+    values: &'a Cell<usize>,
     refusal: &'a Cell<Option<Refusal>>,
 }
 
@@ -189,6 +194,10 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.values.set(self.values.get() + 1);
+        if self.values.get() > MAX_VALUES {
+            return Err(self.refuse(Refusal::TooMany));
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -284,13 +293,16 @@ mod tests {
     }
 
     #[test]
-    fn nul_depth_and_lost_digits_are_validation_errors() {
+    fn nul_depth_number_of_values_and_lost_digits_are_validation_errors() {
         let deep = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
         for text in ["\"a\\u0000b\"", "{\"\\u0000\":1}", "18446744073709551616", "-1e30", &deep(65)] {
             assert_eq!(code(text), Some(ErrorCode::ValidationError), "{text}");
         }
         assert_eq!(code(&deep(64)), None);
         assert_eq!(code(&"[".repeat(1 << 20)), Some(ErrorCode::ValidationError));
+        let many = |values: usize| format!("[{}0]", "0,".repeat(values - 2));
+        assert_eq!(code(&many(MAX_VALUES)), None);
+        assert_eq!(code(&many(MAX_VALUES + 1)), Some(ErrorCode::ValidationError));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 mod admin;
+mod batches;
 mod body;
 mod correlate;
 mod error;
 mod etag;
+mod files;
 mod health;
 mod jobs;
 mod outputs;

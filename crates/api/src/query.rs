@@ -69,6 +69,11 @@ impl Query {
         if self.faults.is_empty() { Ok(()) } else { Err(ApiError::invalid(self.faults)) }
     }
 
+    /// Notes that the value of `name` is wrong.
+    pub(crate) fn refuse(&mut self, name: &str, message: impl Into<String>) {
+        self.fault(name, message);
+    }
+
     fn fault(&mut self, name: &str, message: impl Into<String>) {
         let shown: String = name.chars().take(64).collect();
         self.faults.push(Fault::new(format!("?{shown}"), message));

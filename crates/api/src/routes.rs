@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, Resource};
 use gateway_core::ErrorCode;
 
 use crate::error::ApiError;
-use crate::{admin, health, jobs, outputs, webhooks, workflows};
+use crate::{admin, batches, files, health, jobs, outputs, webhooks, workflows};
 
 /// A path at which only the methods in `allowed` are answered.
 fn at(path: &'static str, allowed: &'static str) -> Resource {
@@ -45,6 +45,10 @@ fn all(config: &mut ServiceConfig) {
         .service(at("/jobs/{id}/logs", "GET").get(jobs::list_logs))
         .service(at("/jobs/{id}/cancel", "POST").post(jobs::cancel_job))
         .service(at("/jobs/{id}/retry", "POST").post(jobs::retry_job))
+        .service(at("/batches", "POST").post(batches::create_batch))
+        .service(at("/batches/{id}", "GET").get(batches::find_batch))
+        .service(at("/batches/{id}/cancel", "POST").post(batches::cancel_batch))
+        .service(at("/uploads", "POST").post(files::create_upload))
         .service(at("/jobs/{id}/webhooks", "GET").get(webhooks::list_deliveries))
         .service(at("/jobs/{id}/webhooks/{delivery}/redeliver", "POST").post(webhooks::redeliver))
         .service(at("/workers", "GET").get(admin::list_workers))

@@ -14,7 +14,7 @@ use gateway_db::{Database, DbError, WorkflowRecord};
 use gateway_storage::Storage;
 use moka::sync::Cache;
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::error::ApiError;
 
@@ -90,6 +90,8 @@ pub struct ApiState {
     depth: Arc<tokio::sync::Mutex<Option<(Instant, u64)>>>,
     /// Turns true when a stop was asked for: load balancers are to look elsewhere.
     pub(crate) leaving: Arc<AtomicBool>,
+    /// Pictures that are converted at the same time.
+    pub(crate) conversions: Arc<Semaphore>,
     workflows: Cache<String, Arc<Ready>>,
     ended: Cache<JobId, EndedJob>,
 }
@@ -104,6 +106,7 @@ impl ApiState {
         tokio::spawn(note_dispatched(parts.database.clone(), told));
         let cursor_key = parts.database.cursor_key(rand::random()).await?;
         Ok(Self {
+            conversions: Arc::new(Semaphore::new(parts.files.conversions)),
             parts: Arc::new(parts),
             cursor_key,
             ids: Arc::default(),

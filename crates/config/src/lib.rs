@@ -8,7 +8,11 @@ mod telemetry;
 mod variables;
 
 pub use load::{ConfigError, load};
-pub use settings::{CacheScope, CacheSettings, ComfyBackend, ComfySettings, DatabaseSettings, DatabaseTarget, Environment, FileSettings, HttpSettings, LimitSettings, LogFormat, LogSettings, QueueSettings, RedisSettings, RetentionSettings, S3Settings, Settings, StorageBackend, StorageSettings, UrlSettings, WebhookSettings, WorkerSettings};
+pub use settings::{
+    CacheScope, CacheSettings, ComfyBackend, ComfySettings, DatabaseSettings, DatabaseTarget, Environment,
+    FileSettings, HttpSettings, LimitSettings, LogFormat, LogSettings, QueueSettings, RedisSettings, RetentionSettings,
+    S3Settings, Settings, StorageBackend, StorageSettings, UrlSettings, WebhookSettings, WorkerSettings,
+};
 pub use source::Overrides;
 pub use telemetry::init as init_telemetry;
 pub use variables::{VARIABLES, Variable};

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::progress::Progress;
 use crate::record::{Job, Output};
-use crate::{BatchId, JobError, JobId, JobStatus, Timestamp};
+use crate::{BatchId, JobError, JobId, JobStatus, OutputKind, Timestamp};
 
 /// A job as JSON.
 #[derive(Debug, Serialize)]
@@ -130,6 +130,10 @@ pub fn output_view(job: JobId, output: &Output) -> Value {
     if let (Some(width), Some(height)) = (output.width, output.height) {
         view.insert(String::from("width"), json!(width));
         view.insert(String::from("height"), json!(height));
+    }
+    if output.kind == OutputKind::Image && output.removed_at.is_none() {
+        let thumbnail = format!("/outputs/{job}/{}?format=webp&width=256&height=256", output.file);
+        view.insert(String::from("thumbnailUrl"), json!(thumbnail));
     }
     if let Some(removed) = output.removed_at {
         view.insert(String::from("removedAt"), json!(removed));

@@ -174,10 +174,7 @@ fn accept(
 pub(crate) fn job_ended(connection: &mut Conn, id: BatchId, now: Timestamp) -> Result<bool, DbError> {
     // The row is held from here on: of two last jobs one sees the other.
     diesel::update(batches::table.find(id.to_string())).set(batches::open.eq(batches::open - 1)).execute(connection)?;
-    let ended = batches::table
-        .find(id.to_string())
-        .filter(batches::open.le(0))
-        .filter(batches::ended_at.is_null());
+    let ended = batches::table.find(id.to_string()).filter(batches::open.le(0)).filter(batches::ended_at.is_null());
     if diesel::update(ended).set(batches::ended_at.eq(now.as_millis())).execute(connection)? == 0 {
         return Ok(false);
     }

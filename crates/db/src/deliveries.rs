@@ -143,7 +143,8 @@ impl Database {
                 let page = due_page(connection, room.full(), now, limit)?;
                 let before = chosen.len();
                 for row in &page {
-                    if chosen.len() < limit && !chosen.iter().any(|(id, ..): &DueRow| *id == row.0) && room.take(&row.2) {
+                    if chosen.len() < limit && !chosen.iter().any(|(id, ..): &DueRow| *id == row.0) && room.take(&row.2)
+                    {
                         chosen.push(row.clone());
                     }
                 }
@@ -360,20 +361,14 @@ fn due(row: DueRow) -> Result<DueDelivery, DbError> {
 }
 
 fn parse(id: &str) -> Result<DeliveryId, DbError> {
-    id.parse()
-        .map_err(|_error| DbError::Corrupt { row: format!("deliveries/{id}"), reason: String::from("id") })
+    id.parse().map_err(|_error| DbError::Corrupt { row: format!("deliveries/{id}"), reason: String::from("id") })
 }
 
 fn tries_of(connection: &mut Conn, id: &str) -> QueryResult<Vec<DeliveryTry>> {
     let rows: Vec<(i64, Option<i32>, i64, Option<String>)> = delivery_tries::table
         .filter(delivery_tries::delivery_id.eq(id))
         .order(delivery_tries::seq)
-        .select((
-            delivery_tries::time,
-            delivery_tries::http_status,
-            delivery_tries::duration_ms,
-            delivery_tries::error,
-        ))
+        .select((delivery_tries::time, delivery_tries::http_status, delivery_tries::duration_ms, delivery_tries::error))
         .load(connection)?;
     let of = |(time, http_status, duration_ms, error)| DeliveryTry {
         time: Timestamp::from_millis(time),

@@ -197,7 +197,19 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(
-    workflows, workflow_versions, jobs, outputs, job_logs, joined_jobs, flights, cache_entries, deliveries, delivery_tries,
-    uploads, job_uploads, batches, batch_jobs
+    workflows,
+    workflow_versions,
+    jobs,
+    outputs,
+    job_logs,
+    joined_jobs,
+    flights,
+    cache_entries,
+    deliveries,
+    delivery_tries,
+    uploads,
+    job_uploads,
+    batches,
+    batch_jobs
 );
 diesel::joinable!(workflow_versions -> workflows (workflow_id));

@@ -4,9 +4,11 @@
 mod answer;
 pub mod chaos;
 mod gateway;
+mod receiver;
 pub mod stack;
 mod wait;
 
 pub use answer::Answer;
 pub use gateway::{TestBuilder, TestGateway, sampler_workflow, tiny_workflow};
+pub use receiver::{Received, Receiver, Reply};
 pub use wait::{DEADLINE, until};

@@ -58,6 +58,8 @@ pub(crate) struct Context {
     pub(crate) worker_id: String,
     pub(crate) active: ActiveJobs,
     pub(crate) collecting: Semaphore,
+    /// Pictures that are converted at the same time.
+    pub(crate) conversions: Semaphore,
     /// The worker ends.
     pub(crate) draining: CancellationToken,
     /// No more jobs are taken: the worker ends, or an operator wants it to take none.
@@ -82,10 +84,10 @@ impl Context {
         let random: u64 = rand::random();
         let draining = CancellationToken::new();
         Self {
-            parts,
             worker_id: format!("w-{random:016x}"),
             active: ActiveJobs::default(),
             collecting: Semaphore::new(COLLECTING),
+            conversions: Semaphore::new(parts.files.conversions),
             retired: draining.child_token(),
             draining,
             paused: watch::channel(false).0,
@@ -95,6 +97,7 @@ impl Context {
             jobs: TaskTracker::new(),
             messages: Notify::new(),
             workflows: Cache::new(1_000),
+            parts,
         }
     }
 

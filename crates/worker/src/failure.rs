@@ -3,6 +3,7 @@
 use comfyui_client::{CallError, ExecutionFailure, FailureClass, PromptFault, Refusal, RefusalReason};
 use gateway_core::workflow::Workflow;
 use gateway_core::{ErrorCode, Fault, JobError, NodeRef};
+use gateway_media::StripError;
 use gateway_storage::StorageError;
 
 pub(crate) fn workflow_gone() -> JobError {
@@ -15,6 +16,17 @@ pub(crate) fn invalid_graph(faults: Vec<Fault>) -> JobError {
         .recommend("check the inputs with POST /workflows/{id}/validate");
     error.details = faults;
     error
+}
+
+/// An output is not kept with what the operator wants left out of it.
+pub(crate) fn not_stripped(error: &StripError) -> JobError {
+    let mut failed = JobError::new(
+        ErrorCode::StorageError,
+        format!("what ComfyUI wrote into an output could not be taken out of it: {error}"),
+    )
+    .recommend("save the output in another format; an operator can set STRIP_METADATA=false");
+    failed.retryable = false;
+    failed
 }
 
 /// What would harm ComfyUI is not sent.

@@ -33,7 +33,16 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("gateway-egress", &["diesel", "actix-web", "gateway-db", "gateway-broker", "comfyui-client"]),
     (
         "gateway-media",
-        &["tokio", "diesel", "reqwest", "actix-web", "gateway-config", "gateway-db", "gateway-storage", "comfyui-client"],
+        &[
+            "tokio",
+            "diesel",
+            "reqwest",
+            "actix-web",
+            "gateway-config",
+            "gateway-db",
+            "gateway-storage",
+            "comfyui-client",
+        ],
     ),
     ("gateway-api", &["gateway-worker", "comfyui-client", "comfyui-sim", "comfyui-gateway", "tokio-tungstenite"]),
     ("gateway-worker", &["actix-web", "gateway-api", "comfyui-sim", "comfyui-gateway"]),

@@ -92,7 +92,8 @@ pub(crate) async fn raise(state: &ApiState, job: QueuedJob) {
     hint(state, vec![entry_of(job)]).await;
 }
 
-fn entry_of(job: QueuedJob) -> Entry {
+/// The queue's hint at a job that waits in the database.
+pub(super) fn entry_of(job: QueuedJob) -> Entry {
     Entry {
         job: job.id,
         priority: job.priority,

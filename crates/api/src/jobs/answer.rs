@@ -10,6 +10,7 @@ use gateway_db::{Accepted, NewJob};
 use serde_json::{Map, Value, json};
 
 use crate::error::ApiError;
+use crate::jobs::idempotency;
 use crate::state::ApiState;
 
 /// An answer about one job.
@@ -70,9 +71,7 @@ pub(crate) fn hit(job: &NewJob, outputs: &[Output]) -> Answer {
 /// A request whose key was used before.
 pub(crate) async fn known(state: &ApiState, known: Accepted) -> Result<Answer, ApiError> {
     let Accepted::Repeated(subject) = known else {
-        let detail = "this request id (metadata.requestId or Idempotency-Key) was used for another request";
-        return Err(ApiError::new(ErrorCode::IdempotencyKeyReused, detail)
-            .recommend("use a new id for a new request; the same id only for the same body"));
+        return Err(idempotency::reused());
     };
     let database = &state.parts.database;
     let job = match subject.parse::<JobId>() {

@@ -2,16 +2,15 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use gateway_broker::Entry;
 use gateway_core::event::JobEvent;
-use gateway_core::{ErrorCode, JobStatus};
+use gateway_core::{ErrorCode, JobId, JobStatus, Scope};
 use gateway_db::{CancelOutcome, DeleteOutcome};
 use serde_json::json;
 
 use crate::body::Nothing;
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
-use crate::jobs::accept::follow_up;
+use crate::jobs::accept::{entry_of, follow_up};
 use crate::jobs::parse_id;
 use crate::state::ApiState;
 
@@ -23,47 +22,41 @@ pub(crate) async fn cancel_job(
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let id = parse_id(&path)?;
+    let status = cancel_one(&state, id, state.caller().scope()).await?;
+    tracing::info!(correlation_id = correlation.0, job_id = %id, %status, "cancel requested");
+    Ok(HttpResponse::Accepted().json(json!({"jobId": id, "status": status, "cancelRequested": true})))
+}
+
+/// Cancels one job; gives where it stands now.
+pub(crate) async fn cancel_one(state: &ApiState, id: JobId, scope: Scope) -> Result<JobStatus, ApiError> {
     let broker = &state.parts.broker;
-    let outcome = state.parts.database.cancel_job(id, state.caller().scope()).await?;
-    let status = match outcome {
-        CancelOutcome::NotFound => return Err(ApiError::job_not_found()),
+    match state.parts.database.cancel_job(id, scope).await? {
+        CancelOutcome::NotFound => Err(ApiError::job_not_found()),
         CancelOutcome::Ended(status) => {
-            let detail = format!("the job has ended: it is {status}");
-            return Err(ApiError::new(ErrorCode::Conflict, detail));
+            Err(ApiError::new(ErrorCode::Conflict, format!("the job has ended: it is {status}")))
         }
         CancelOutcome::Canceled(aftermath) => {
-            follow_up(&state, aftermath).await;
+            follow_up(state, aftermath).await;
             broker.publish(id, JobEvent::Status(JobStatus::Canceled));
             // The hint does no harm: whoever takes it finds that the job has ended.
             if let Err(error) = broker.forget(id).await {
                 tracing::debug!(%error, job_id = %id, "a hint at a canceled job stays in the queue");
             }
-            JobStatus::Canceled
+            Ok(JobStatus::Canceled)
         }
         CancelOutcome::RequestedOfQueued(job) => {
-            let entry = Entry {
-                job: id,
-                priority: job.priority,
-                owner: job.owner,
-                since: job.since,
-                not_before: None,
-                needs: job.needs,
-                home: job.home,
-            };
-            if let Err(error) = broker.enqueue(vec![entry]).await {
+            if let Err(error) = broker.enqueue(vec![entry_of(job)]).await {
                 tracing::debug!(%error, job_id = %id, "the queue was not told; workers look in the database meanwhile");
             }
-            JobStatus::Running
+            Ok(JobStatus::Running)
         }
         CancelOutcome::Requested => {
             if let Err(error) = broker.signal_cancel(id).await {
                 tracing::warn!(%error, job_id = %id, "the worker learns of a wish to cancel at its next renewal");
             }
-            JobStatus::Running
+            Ok(JobStatus::Running)
         }
-    };
-    tracing::info!(correlation_id = correlation.0, job_id = %id, %status, "cancel requested");
-    Ok(HttpResponse::Accepted().json(json!({"jobId": id, "status": status, "cancelRequested": true})))
+    }
 }
 
 /// Deletes an ended job and its outputs.

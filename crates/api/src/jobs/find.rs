@@ -35,12 +35,7 @@ pub(crate) async fn find_job(
 }
 
 /// The answer to a look at a job; with the outputs' bytes where they are asked for.
-pub(crate) async fn answer(
-    state: &ApiState,
-    id: JobId,
-    scope: Scope,
-    inline: bool,
-) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn answer(state: &ApiState, id: JobId, scope: Scope, inline: bool) -> Result<HttpResponse, ApiError> {
     if !inline {
         return Ok(respond(find(state, id, scope).await?));
     }

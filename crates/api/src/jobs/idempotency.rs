@@ -2,8 +2,8 @@
 //! `Idempotency-Key`.
 
 use actix_web::HttpRequest;
-use gateway_core::Fault;
 use gateway_core::cache::digest;
+use gateway_core::{ErrorCode, Fault};
 use gateway_db::RequestKey;
 use serde_json::{Map, Value};
 
@@ -28,6 +28,13 @@ pub(crate) fn key(request: &HttpRequest, body: &Map<String, Value>) -> Result<Op
         (None, None) => return Ok(None),
     };
     Ok(Some(RequestKey { key, body_hash: digest(&Value::Object(body.clone())) }))
+}
+
+/// The key was used for another request.
+pub(crate) fn reused() -> ApiError {
+    let detail = "this request id (metadata.requestId or Idempotency-Key) was used for another request";
+    ApiError::new(ErrorCode::IdempotencyKeyReused, detail)
+        .recommend("use a new id for a new request; the same id only for the same body")
 }
 
 fn header(request: &HttpRequest) -> Result<Option<String>, ApiError> {

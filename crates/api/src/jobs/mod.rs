@@ -6,24 +6,27 @@ mod create;
 mod end;
 mod events;
 mod find;
-mod idempotency;
+pub(crate) mod idempotency;
 mod list;
 mod logs;
 mod prepare;
-mod request;
+pub(crate) mod request;
 mod stats;
 mod submit;
 mod view;
 mod wait;
 
+pub(crate) use accept::{check_room, entry, follow_up, hint, raise};
 pub(crate) use create::{create_job, retry_job};
-pub(crate) use end::{cancel_job, delete_job};
+pub(crate) use end::{cancel_job, cancel_one, delete_job};
 pub(crate) use events::watch_job;
 pub(crate) use find::find_job;
 pub(crate) use list::{list_dead, list_jobs};
 pub(crate) use logs::list_logs;
 pub(crate) use prepare::{Prepared, prepare};
+pub(crate) use request::JobRequest;
 pub(crate) use stats::job_stats;
+pub(crate) use submit::{Besides, check_callback, submit};
 
 use gateway_core::JobId;
 

@@ -31,18 +31,13 @@ pub(crate) fn prepare(
     limits: &SizeLimits,
     catalogs: &[Arc<NodeCatalog>],
 ) -> Result<Prepared, ApiError> {
-    let files = workflow.file_inputs().filter_map(|(name, _)| file_fault(name, inputs, params));
-    let files: Vec<Fault> = files.collect();
-    if !files.is_empty() {
-        return Err(ApiError::invalid(files));
-    }
     let mut drew_seed = false;
     let mut draw_seed = || {
         drew_seed = true;
         rand::random::<u64>() & LARGEST_DRAWN_SEED
     };
     let resolved = workflow.resolve(inputs, params, &mut draw_seed).map_err(ApiError::invalid)?;
-    let graph = workflow.render(&resolved).map_err(ApiError::invalid)?;
+    let graph = workflow.render(&without_files(workflow, &resolved)).map_err(ApiError::invalid)?;
     let blame = |node: &str, input: &str| match workflow.placeholders(node, input).first() {
         Some(name) if params.contains_key(name) => format!("/params/{name}"),
         Some(name) => format!("/inputs/{name}"),
@@ -98,10 +93,9 @@ fn lacking(
     faults
 }
 
-/// A file cannot be handed in yet; saying so beats a fault about its form.
-fn file_fault(name: &str, inputs: &Map<String, Value>, params: &Map<String, Value>) -> Option<Fault> {
-    let place = [("inputs", inputs), ("params", params)].into_iter().find(|(_, given)| given.contains_key(name))?.0;
-    Some(Fault::new(format!("/{place}/{name}"), "is a file, and this gateway takes no files as inputs"))
+/// `resolved` with a name in place of each file: where it will lie in ComfyUI is known only there.
+pub(super) fn without_files(workflow: &Workflow, resolved: &Map<String, Value>) -> Map<String, Value> {
+    workflow.name_files(resolved, |name, _| name.to_owned())
 }
 
 #[cfg(test)]

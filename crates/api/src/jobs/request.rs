@@ -17,7 +17,7 @@ const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 1_000..=21_600_000;
 const FARTHEST_MS: i64 = 366 * 24 * 3_600 * 1_000;
 
 /// What a caller asks for.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct JobRequest {
     pub(crate) workflow_id: String,
     pub(crate) inputs: Map<String, Value>,
@@ -47,11 +47,7 @@ impl JobRequest {
             not_before: None,
             callback: job.options.callback,
             cache: false,
-            output: OutputWish {
-                base64: job.options.base64,
-                format: job.options.format,
-                quality: job.options.quality,
-            },
+            output: OutputWish { base64: job.options.base64, format: job.options.format, quality: job.options.quality },
         }
     }
 }
@@ -173,10 +169,7 @@ fn read_metadata(value: Value, request: &mut JobRequest, faults: &mut Vec<Fault>
 }
 
 /// The caller's notes, and the request's id among them.
-pub(crate) fn metadata(
-    value: Value,
-    faults: &mut Vec<Fault>,
-) -> Result<(Map<String, Value>, Option<String>), String> {
+pub(crate) fn metadata(value: Value, faults: &mut Vec<Fault>) -> Result<(Map<String, Value>, Option<String>), String> {
     let metadata = read_object(value)?;
     let size = serde_json::to_string(&metadata).map(|text| text.len()).unwrap_or(usize::MAX);
     if size > MAX_METADATA_BYTES {
@@ -305,7 +298,8 @@ mod tests {
 
     #[test]
     fn events_are_named_and_need_somebody_to_be_told() {
-        let body = |events: Value| json!({"workflowId": "w", "callbackUrl": "https://a.example/", "webhookEvents": events});
+        let body =
+            |events: Value| json!({"workflowId": "w", "callbackUrl": "https://a.example/", "webhookEvents": events});
         for bad in [json!([]), json!("job.failed"), json!(["job.lost"]), json!([1]), json!(["batch.completed"])] {
             assert_eq!(faults(body(bad.clone())), ["/webhookEvents"], "{bad}");
         }

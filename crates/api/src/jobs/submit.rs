@@ -9,9 +9,11 @@ use gateway_core::workflow::Needs;
 use gateway_core::{BatchId, ErrorCode, JobId, Owner};
 use gateway_db::{Acceptance, NewJob, RequestKey};
 use gateway_storage::{ByteRange, StorageError};
+use serde_json::{Map, Value};
 
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
+use crate::files::take_in;
 use crate::jobs::prepare;
 use crate::jobs::prepare::Prepared;
 use crate::jobs::request::JobRequest;
@@ -38,21 +40,24 @@ pub(crate) struct Submission {
 /// Prepares the job that `request` asks for.
 pub(crate) async fn submit(
     state: &ApiState,
-    request: JobRequest,
+    mut request: JobRequest,
     correlation: CorrelationId,
     besides: Besides,
 ) -> Result<Submission, ApiError> {
     let ready = state.workflow(&request.workflow_id).await?;
     let catalogs = state.catalogs().await;
-    let prepared = prepare(&ready.workflow, &request.inputs, &request.params, &state.size_limits(), &catalogs)?;
+    let mut prepared = prepare(&ready.workflow, &request.inputs, &request.params, &state.size_limits(), &catalogs)?;
     if let Some(callback) = &request.callback {
         check_callback(state, callback).await?;
     }
+    let JobRequest { inputs, params, .. } = &mut request;
+    let uploads = take_in(state, &ready.workflow, &mut prepared.resolved, inputs, params).await?;
     let owner = state.caller().owner;
     let cache_key = cache_key(state, &request, &ready, &prepared, &owner);
     let (hit, outputs) = match &cache_key {
-        Some(key) => look_up(state, key).await?,
-        None => (None, Vec::new()),
+        // Who wants it later does not want it now.
+        Some(key) if request.not_before.is_none() => look_up(state, key).await?,
+        _ => (None, Vec::new()),
     };
     let job = NewJob {
         id: state.new_job_id(),
@@ -81,7 +86,7 @@ pub(crate) async fn submit(
             batch: besides.batch,
         },
     };
-    let acceptance = Acceptance { job, request: besides.request, hit, uploads: Vec::new() };
+    let acceptance = Acceptance { job, request: besides.request, hit, uploads };
     Ok(Submission { acceptance, outputs })
 }
 
@@ -113,10 +118,13 @@ fn cache_key(
         request.output.format.as_deref().unwrap_or_default(),
         request.output.quality.map(|quality| quality.to_string()).unwrap_or_default()
     );
+    // A file is its content, however it came.
+    let content = |file: &Map<String, Value>| file.get("sha256").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let resolved = ready.workflow.name_files(&prepared.resolved, |_, file| content(file));
     Some(key(Ingredients {
         workflow_id: &request.workflow_id,
         content: &ready.content,
-        resolved: &prepared.resolved,
+        resolved: &resolved,
         models: &models,
         shape: &shape,
         owner: (cache.scope == CacheScope::Owner).then(|| owner.as_str()),

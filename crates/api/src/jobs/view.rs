@@ -10,16 +10,11 @@ use gateway_core::{ErrorCode, JobStatus};
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
-use crate::jobs::prepare::missing;
+use crate::jobs::prepare::{missing, without_files};
 use crate::state::ApiState;
 
 /// The job as JSON; `inline`: with its outputs' bytes.
-pub(super) async fn render(
-    state: &ApiState,
-    job: &Job,
-    outputs: &[Output],
-    inline: bool,
-) -> Result<Vec<u8>, ApiError> {
+pub(super) async fn render(state: &ApiState, job: &Job, outputs: &[Output], inline: bool) -> Result<Vec<u8>, ApiError> {
     let broker = &state.parts.broker;
     let mut view = JobView::of(job, outputs);
     match job.status {
@@ -53,7 +48,7 @@ async fn waiting_for(state: &ApiState, job: &Job) -> Vec<String> {
     if ready.record.summary.version != job.workflow_version {
         return Vec::new();
     }
-    let Ok(graph) = ready.workflow.render(&job.resolved) else { return Vec::new() };
+    let Ok(graph) = ready.workflow.render(&without_files(&ready.workflow, &job.resolved)) else { return Vec::new() };
     missing(&Needs::of(&graph), &catalogs).iter().map(ToString::to_string).collect()
 }
 
@@ -64,8 +59,9 @@ async fn insert_bytes(state: &ApiState, outputs: &[Output], views: &mut [Value])
     let total: u64 = outputs.iter().filter(here).filter_map(|output| u64::try_from(output.size).ok()).sum();
     if total > limit {
         let detail = format!("the outputs are {total} bytes; at most {limit} are put into one answer");
-        return Err(ApiError::new(ErrorCode::PayloadTooLarge, detail)
-            .recommend("fetch each output by its URL, which GET /outputs/{jobId} lists; an operator can raise MAX_INLINE_BYTES"));
+        return Err(ApiError::new(ErrorCode::PayloadTooLarge, detail).recommend(
+            "fetch each output by its URL, which GET /outputs/{jobId} lists; an operator can raise MAX_INLINE_BYTES",
+        ));
     }
     for (output, view) in outputs.iter().zip(views).filter(|(output, _)| output.removed_at.is_none()) {
         let reader = state.parts.storage.open(&output.storage_key, None).await?;

@@ -20,6 +20,7 @@ use gateway_storage::ByteRange;
 use crate::error::ApiError;
 use crate::etag::is_known;
 use crate::jobs::parse_id;
+use crate::outputs::convert;
 use crate::outputs::range::{self, Wanted};
 use crate::query::Query;
 use crate::state::ApiState;
@@ -33,10 +34,18 @@ pub(crate) async fn download_output(
     path: Path<(String, String)>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let mut query = Query::read(&request, &["download", "redirect"])?;
+    let mut query = Query::read(&request, &[&["download", "redirect"][..], &convert::PARAMETERS].concat())?;
     let (attachment, redirect) = (query.flag("download"), query.flag("redirect"));
+    let conversion = convert::wish(&mut query);
     query.check()?;
-    let output = find(&state, &path).await?;
+    let mut output = find(&state, &path).await?;
+    if let Some(removed) = output.removed_at {
+        let detail = format!("the output's bytes were removed at {removed} because they were old");
+        return Err(ApiError::new(ErrorCode::Gone, detail).recommend("run the job again with POST /jobs/{id}/retry"));
+    }
+    if let Some(conversion) = conversion {
+        output = convert::form(&state, &output, conversion).await?;
+    }
     if redirect && let Some(url) = state.parts.storage.presign(&output.storage_key, PRESIGNED_FOR).await? {
         // Whoever has the URL has the output for a while: nobody is to keep it for others.
         let mut response = HttpResponse::Found();

@@ -1,5 +1,6 @@
 //! Outputs: what jobs made. A file an operation.
 
+mod convert;
 mod download;
 mod list;
 mod range;

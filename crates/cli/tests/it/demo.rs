@@ -27,7 +27,7 @@ fn without_comfyui_url_the_demo_says_that_it_is_simulated_and_makes_a_picture() 
     assert_eq!(workflows(&place), 0, "jobs that wait for a real ComfyUI get no simulated picture");
     assert!(!place.path("data/gateway.db").exists());
     place.set("DATABASE_URL", "data/demo/gateway.db");
-    assert_eq!(workflows(&place), 3);
+    assert_eq!(workflows(&place), 5);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::Place;
 
-const BUNDLED: [&str; 3] = ["sdxl_realism_v1", "sprite_transparent_bg", "icon_512"];
+const BUNDLED: [&str; 5] = ["sdxl_realism_v1", "sprite_transparent_bg", "icon_512", "img2img", "inpaint"];
 
 #[test]
 fn init_makes_what_it_says_and_a_second_one_overwrites_nothing() {

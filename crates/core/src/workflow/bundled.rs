@@ -26,7 +26,7 @@ pub fn bundled() -> &'static [BundledWorkflow] {
     &BUNDLED
 }
 
-static BUNDLED: [BundledWorkflow; 3] = [
+static BUNDLED: [BundledWorkflow; 5] = [
     BundledWorkflow {
         id: "sdxl_realism_v1",
         name: "SDXL realism",
@@ -47,5 +47,19 @@ static BUNDLED: [BundledWorkflow; 3] = [
         description: "Square app icons with clean edges, by default 512x512, with an optional 2x upscale.",
         graph: embedded!("icon_512.json"),
         schema: embedded!("icon_512.schema.json"),
+    },
+    BundledWorkflow {
+        id: "img2img",
+        name: "Image to image",
+        description: "A new picture from a picture and a prompt, with SDXL; the strength decides how close it stays.",
+        graph: embedded!("img2img.json"),
+        schema: embedded!("img2img.schema.json"),
+    },
+    BundledWorkflow {
+        id: "inpaint",
+        name: "Inpainting",
+        description: "A picture whose masked part is painted anew from a prompt, with SD 1.5 or SDXL.",
+        graph: embedded!("inpaint.json"),
+        schema: embedded!("inpaint.schema.json"),
     },
 ];

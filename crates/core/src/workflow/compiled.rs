@@ -187,6 +187,23 @@ impl Workflow {
         self.schema.properties.iter().filter_map(|property| Some((property.name.as_str(), property.file?)))
     }
 
+    /// `resolved` with each file that it has as the name that `name` gives for it.
+    pub fn name_files(
+        &self,
+        resolved: &Map<String, Value>,
+        mut name: impl FnMut(&str, &Map<String, Value>) -> String,
+    ) -> Map<String, Value> {
+        let mut named = resolved.clone();
+        for (input, _) in self.file_inputs() {
+            if let Some(value) = named.get_mut(input)
+                && let Value::Object(file) = &*value
+            {
+                *value = Value::String(name(input, file));
+            }
+        }
+        named
+    }
+
     /// The placeholders inside of one input of a node, in order; empty where its value is fixed.
     pub fn placeholders(&self, node_id: &str, input: &str) -> &[String] {
         let mut inputs = self.template.inputs.iter();

@@ -107,9 +107,7 @@ pub(crate) fn note_request(
     );
     let oldest = now.plus_millis(-KEY_FOR_MS);
     diesel::delete(
-        idempotency::table
-            .find((owner, &request.key))
-            .filter(idempotency::created_at.lt(oldest.as_millis())),
+        idempotency::table.find((owner, &request.key)).filter(idempotency::created_at.lt(oldest.as_millis())),
     )
     .execute(connection)?;
     let insert = diesel::insert_into(idempotency::table).values(row).on_conflict_do_nothing();
@@ -134,9 +132,11 @@ fn known_request(
         .select((idempotency::body_hash, idempotency::subject_id))
         .first(connection)
         .optional()?;
-    Ok(known.map(|(hash, subject)| {
-        if hash == request.body_hash { Accepted::Repeated(subject) } else { Accepted::KeyReused }
-    }))
+    Ok(known.map(
+        |(hash, subject)| {
+            if hash == request.body_hash { Accepted::Repeated(subject) } else { Accepted::KeyReused }
+        },
+    ))
 }
 
 /// Accepts a job whose result has a name: it gets that result, waits for whoever makes it, or makes it.

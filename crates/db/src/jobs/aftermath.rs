@@ -159,12 +159,7 @@ fn end_with(
 }
 
 /// The first of those that waited makes the result; the others wait for it.
-fn promote(
-    connection: &mut Conn,
-    key: &str,
-    waiting: Vec<JobRow>,
-    aftermath: &mut Aftermath,
-) -> Result<(), DbError> {
+fn promote(connection: &mut Conn, key: &str, waiting: Vec<JobRow>, aftermath: &mut Aftermath) -> Result<(), DbError> {
     let mut waiting = waiting.into_iter();
     let Some(first) = waiting.next() else { return Ok(()) };
     let changed = diesel::update(jobs::table.find(&first.id).filter(jobs::status.eq(JOINED)))

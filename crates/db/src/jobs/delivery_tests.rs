@@ -25,7 +25,14 @@ fn with(number: u8, options: JobOptions) -> NewJob {
 }
 
 fn cached(number: u8, key: &str) -> NewJob {
-    with(number, JobOptions { cache_key: Some(key.to_owned()), callback: callback("https://a.example/x"), ..JobOptions::default() })
+    with(
+        number,
+        JobOptions {
+            cache_key: Some(key.to_owned()),
+            callback: callback("https://a.example/x"),
+            ..JobOptions::default()
+        },
+    )
 }
 
 fn keyed(job: NewJob, key: &str, body: &str) -> Acceptance {
@@ -70,7 +77,9 @@ async fn a_job_that_ends_leaves_one_message_with_what_its_owner_sees(place: Plac
     // A job canceled before it ran, and one whose workers were lost.
     let queued = with(4, JobOptions { callback: callback("https://b.example/"), ..JobOptions::default() });
     database.accept_job(&queued).await.unwrap();
-    let CancelOutcome::Canceled(aftermath) = database.cancel_job(queued.id, Scope::All).await.unwrap() else { panic!() };
+    let CancelOutcome::Canceled(aftermath) = database.cancel_job(queued.id, Scope::All).await.unwrap() else {
+        panic!()
+    };
     assert!(aftermath.messages);
     let lost = with(5, JobOptions { callback: callback("https://c.example/"), ..JobOptions::default() });
     accept_and_claim(&database, &lost).await;
@@ -89,7 +98,13 @@ async fn a_job_that_ends_leaves_one_message_with_what_its_owner_sees(place: Plac
 async fn a_start_is_told_once_where_that_is_wanted(place: Place) {
     let database = place.open();
     let events = vec![WebhookEvent::Started];
-    let new = with(1, JobOptions { callback: Some(Callback { url: String::from("https://a.example/"), events }), ..JobOptions::default() });
+    let new = with(
+        1,
+        JobOptions {
+            callback: Some(Callback { url: String::from("https://a.example/"), events }),
+            ..JobOptions::default()
+        },
+    );
     database.accept_job(&new).await.unwrap();
     assert!(database.claim_job(new.id, claim()).await.unwrap().unwrap().messages);
     let [message] = due(&database).await.try_into().unwrap();
@@ -131,7 +146,9 @@ async fn a_message_is_tried_until_it_arrives_and_each_try_is_noted(place: Place)
     let subject = new.id.to_string();
     assert!(!database.redeliver(&subject, first.id, Scope::Owner(Owner::new("b"))).await.unwrap());
     assert!(!database.redeliver("x", first.id, Scope::All).await.unwrap());
-    assert!(!database.redeliver(&subject, DeliveryId::new(Timestamp::from_millis(1), [0; 10]), Scope::All).await.unwrap());
+    assert!(
+        !database.redeliver(&subject, DeliveryId::new(Timestamp::from_millis(1), [0; 10]), Scope::All).await.unwrap()
+    );
     assert!(database.redeliver(&subject, first.id, Scope::Owner(Owner::new("a"))).await.unwrap());
     let [third] = due(&database).await.try_into().unwrap();
     assert_eq!((third.id, third.try_number, third.failures), (first.id, 3, 0));
@@ -248,7 +265,8 @@ async fn an_identical_job_waits_for_the_first_and_gets_its_outputs(place: Place)
     assert_eq!(aftermath.ended, [(follower.id, JobStatus::Succeeded)]);
     let ended = find(&database, follower.id).await;
     assert_eq!((ended.status, ended.options.cached_from, ended.joined), (JobStatus::Succeeded, Some(leader.id), false));
-    let (mine, theirs) = (database.outputs_of(leader.id).await.unwrap(), database.outputs_of(follower.id).await.unwrap());
+    let (mine, theirs) =
+        (database.outputs_of(leader.id).await.unwrap(), database.outputs_of(follower.id).await.unwrap());
     assert_eq!((mine.len(), &mine), (1, &theirs));
     assert_eq!(due(&database).await.len(), 2);
     // The next one is made anew only where the result was not taken from the cache.
@@ -282,7 +300,9 @@ async fn where_the_first_is_canceled_the_next_takes_its_place(place: Place) {
     }
     // One that only waits goes alone.
     database.cancel_job(jobs[3].id, Scope::All).await.unwrap();
-    let CancelOutcome::Canceled(aftermath) = database.cancel_job(jobs[0].id, Scope::All).await.unwrap() else { panic!() };
+    let CancelOutcome::Canceled(aftermath) = database.cancel_job(jobs[0].id, Scope::All).await.unwrap() else {
+        panic!()
+    };
     assert_eq!(aftermath.promoted.iter().map(|job| job.id).collect::<Vec<_>>(), [jobs[1].id]);
     assert!(aftermath.ended.is_empty());
     let aftermath = run_to_success(&database, jobs[1].id).await;
@@ -423,7 +443,8 @@ async fn a_batch_tells_once_when_its_last_job_has_ended(place: Place) {
     assert_eq!(accepted.unwrap()[4], Accepted::Joined(None));
     let (again, _) = database.accept_batch(batch, items.clone()).await.unwrap();
     assert_eq!(again, Err(Accepted::Repeated(id.to_string())));
-    let counts = |database: Database| async move { database.find_batch(id, Scope::All).await.unwrap().unwrap().by_status };
+    let counts =
+        |database: Database| async move { database.find_batch(id, Scope::All).await.unwrap().unwrap().by_status };
     assert_eq!(counts(database.clone()).await["queued"], 5);
     assert!(database.find_batch(id, Scope::Owner(Owner::new("b"))).await.unwrap().is_none());
     let ids: Vec<JobId> = items.iter().map(|item| item.job.id).collect();

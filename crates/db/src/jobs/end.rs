@@ -136,10 +136,8 @@ fn settle(
     if changed == 0 {
         return Ok(None);
     }
-    let rows: Vec<OutputRow> = (1..)
-        .zip(&settlement.outputs)
-        .map(|(position, output)| OutputRow::of(lease.job, position, output))
-        .collect();
+    let rows: Vec<OutputRow> =
+        (1..).zip(&settlement.outputs).map(|(position, output)| OutputRow::of(lease.job, position, output)).collect();
     on_engine!(connection, inner => diesel::insert_into(outputs::table).values(&rows).execute(inner))?;
     let keep = if rows.is_empty() { None } else { Some(lease.epoch) };
     for epoch in (1..=lease.epoch).filter(|epoch| Some(*epoch) != keep) {
@@ -195,9 +193,7 @@ fn cancel(connection: &mut Conn, job: &JobRow, now: Timestamp) -> Result<Option<
         JobStatus::Queued | JobStatus::Running => {
             let set = (jobs::cancel_requested.eq(true), jobs::not_before.eq(None::<i64>));
             let outcome = match status {
-                JobStatus::Queued => {
-                    CancelOutcome::RequestedOfQueued(QueuedJob { not_before: None, ..queued(job)? })
-                }
+                JobStatus::Queued => CancelOutcome::RequestedOfQueued(QueuedJob { not_before: None, ..queued(job)? }),
                 _ => CancelOutcome::Requested,
             };
             (diesel::update(same).set(set).execute(connection)?, outcome)

@@ -4,13 +4,13 @@
 mod accept;
 mod aftermath;
 mod claim;
-mod end;
-mod list;
-mod retention;
 #[cfg(test)]
 mod delivery_tests;
+mod end;
+mod list;
 #[cfg(test)]
 mod plans;
+mod retention;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -20,6 +20,6 @@ pub(crate) use accept::{accept as accept_in, insert_jobs, note_request};
 pub use aftermath::Aftermath;
 pub use end::{CancelOutcome, DeleteOutcome, Settlement};
 pub use list::{Filter, Stats};
-pub use sweep::{QueuedJob, Recovered};
 pub use retention::{Retention, Swept};
+pub use sweep::{QueuedJob, Recovered};
 pub use types::{Acceptance, Accepted, Claim, Claimed, Lease, NewJob, Release, Renewal, RequestKey};

@@ -12,9 +12,7 @@ use crate::engine::Conn;
 use crate::jobs::accept::KEY_FOR_MS;
 use crate::jobs::claim::discard;
 use crate::rows::{JOINED, JobRow, OutputRow};
-use crate::schema::{
-    batches, cache_entries, deliveries, idempotency, job_uploads, jobs, outputs, uploads,
-};
+use crate::schema::{batches, cache_entries, deliveries, idempotency, job_uploads, jobs, outputs, uploads};
 use crate::{Database, DbError};
 
 /// How long ended messages are kept whose jobs are kept for ever.
@@ -85,8 +83,10 @@ pub(crate) fn remove(connection: &mut Conn, row: &JobRow, now: Timestamp) -> Res
         connection.take_turns(key)?;
         prefixes.extend(outputs_of(connection, &row.id)?.iter().map(|output| output.prefix().to_owned()));
     }
-    diesel::delete(deliveries::table.filter(deliveries::subject_id.eq(&row.id)).filter(deliveries::ended_at.is_not_null()))
-        .execute(connection)?;
+    diesel::delete(
+        deliveries::table.filter(deliveries::subject_id.eq(&row.id)).filter(deliveries::ended_at.is_not_null()),
+    )
+    .execute(connection)?;
     diesel::delete(jobs::table.find(&row.id)).execute(connection)?;
     for prefix in prefixes {
         discard_unless_used(connection, &prefix, options.cache_key.is_some(), now)?;

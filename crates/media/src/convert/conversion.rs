@@ -26,6 +26,12 @@ impl PictureFormat {
         }
     }
 
+    /// The format of a picture of this media type; PNG for those that are not written.
+    pub fn of_content_type(content_type: &str) -> Self {
+        let formats = [Self::Png, Self::Jpeg, Self::Webp];
+        formats.into_iter().find(|format| format.content_type() == content_type).unwrap_or(Self::Png)
+    }
+
     /// The name in the API.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 
 mod api;
 mod comfy;
+// mod delivery;
 mod postgres;
 mod scaled;
 mod smoke;

@@ -8,6 +8,7 @@ mod poll;
 mod prompts;
 mod socket;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,6 +26,8 @@ use crate::context::Context;
 pub(crate) use poll::Stuck;
 pub(crate) use prompts::{OpenPrompts, Registration, Update};
 
+/// Files of which it is remembered that a server has them.
+const FILES: usize = 10_000;
 /// How long jobs wait for the event stream.
 const SOCKET_SOON: Duration = Duration::from_millis(500);
 
@@ -79,6 +82,8 @@ pub(crate) struct Backend {
     /// Why it counts as stuck, while it does.
     stuck: Mutex<Option<Stuck>>,
     ability: Mutex<Ability>,
+    /// Names of files that it was given since it was last gone.
+    files: Mutex<HashSet<String>>,
     /// Whether it was asked for its node classes, be it in vain.
     pub(crate) classes_asked: watch::Sender<bool>,
     /// Told when what it can run has changed.
@@ -123,6 +128,7 @@ impl Backend {
             health: watch::channel(health).0,
             stuck: Mutex::default(),
             ability: Mutex::default(),
+            files: Mutex::default(),
             classes_asked: watch::channel(false).0,
             abilities: watch::channel(()).0,
             hurry: Notify::new(),
@@ -143,6 +149,25 @@ impl Backend {
     /// Looks at what it can run, or changes that.
     pub(crate) fn with_ability<T>(&self, look: impl FnOnce(&mut Ability) -> T) -> T {
         look(&mut self.ability.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether it was given the file of this name.
+    pub(crate) fn has_file(&self, name: &str) -> bool {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+
+    /// Notes that it was given the file of this name.
+    pub(crate) fn note_file(&self, name: &str) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if files.len() >= FILES {
+            files.clear();
+        }
+        files.insert(name.to_owned());
+    }
+
+    /// It may not have the files any more that it was given.
+    pub(crate) fn forget_files(&self) {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// How many jobs it could begin at once, of whose slots `taken` are in the hands of who asks.
@@ -178,6 +203,9 @@ impl Backend {
     pub(crate) fn set_state(&self, state: BackendState, problem: Option<String>) {
         self.health.send_if_modified(|health| {
             let changed = health.state != state;
+            if changed && state == BackendState::Unreachable {
+                self.forget_files();
+            }
             if changed {
                 match &problem {
                     Some(problem) => tracing::warn!(comfyui = self.url(), ?state, problem, "ComfyUI can't be used"),

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use gateway_core::DeliveryId;
 use gateway_core::progress::Progress;
 use gateway_core::view::JobView;
 use gateway_core::webhook::WebhookEvent;
-use gateway_core::DeliveryId;
 use gateway_db::Job;
 use serde_json::json;
 

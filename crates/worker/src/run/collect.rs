@@ -4,15 +4,17 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use comfyui_client::{CallError, FileRef, FolderKind, OutputItem};
+use comfyui_client::{CallError, Download, FileRef, FolderKind, OutputItem};
 use gateway_core::OutputKind;
+use gateway_core::event::LogLevel;
 use gateway_core::output::{extension_of, file_name, storage_prefix};
 use gateway_db::Output;
+use gateway_media::{Conversion, StripError};
 use gateway_storage::{StorageError, Stored};
 
 use super::sniff::{self, Sniffed, sniff};
 use super::whole::Whole;
-use super::{Finished, Run};
+use super::{Finished, Run, shape};
 
 /// Between the tries to fetch one file.
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
@@ -30,6 +32,9 @@ pub(crate) enum CollectError {
     /// It could not be stored.
     #[error("an output could not be stored")]
     Store(#[from] StorageError),
+    /// What ComfyUI wrote into it could not be taken out.
+    #[error("what ComfyUI wrote into an output could not be taken out of it")]
+    Strip(#[source] StripError),
 }
 
 /// One thing to be stored.
@@ -40,7 +45,7 @@ enum Item {
 
 impl Run {
     /// Stores all outputs of a run: after the pictures that came over the socket, in the order of the history.
-    pub(super) async fn collect(&self, finished: &mut Finished) -> Result<Vec<Output>, CollectError> {
+    pub(super) async fn collect(&mut self, finished: &mut Finished) -> Result<Vec<Output>, CollectError> {
         let mut outputs = std::mem::replace(&mut finished.pictures, Ok(Vec::new()))?;
         for (node, item) in self.wanted(finished) {
             let index = outputs.len() + 1;
@@ -85,7 +90,7 @@ impl Run {
         wanted
     }
 
-    async fn fetch(&self, node: &str, index: usize, file: &FileRef) -> Result<Output, CollectError> {
+    async fn fetch(&mut self, node: &str, index: usize, file: &FileRef) -> Result<Output, CollectError> {
         let mut pauses = PAUSES.iter();
         loop {
             let error = match self.fetch_once(node, index, file).await {
@@ -104,7 +109,7 @@ impl Run {
         }
     }
 
-    async fn fetch_once(&self, node: &str, index: usize, file: &FileRef) -> Result<Output, CollectError> {
+    async fn fetch_once(&mut self, node: &str, index: usize, file: &FileRef) -> Result<Output, CollectError> {
         let mut download = self.backend.client.view(file).await.map_err(CollectError::Fetch)?;
         let mut head = BytesMut::new();
         while head.len() < sniff::HEAD {
@@ -118,20 +123,65 @@ impl Run {
             return Err(CollectError::Fetch(CallError::Malformed { operation: "GET /view", reason }));
         }
         let sniffed = sniff(&head);
+        match self.conversion(&sniffed) {
+            Some(conversion) => self.fetch_to_convert(node, index, head, download, conversion).await,
+            None => self.fetch_through(node, index, sniffed, head, download).await,
+        }
+    }
+
+    /// Stores the rest of a file while it comes.
+    async fn fetch_through(
+        &self,
+        node: &str,
+        index: usize,
+        sniffed: Sniffed,
+        head: BytesMut,
+        mut download: Download,
+    ) -> Result<Output, CollectError> {
         let mut whole = Whole::of(&head);
+        let mut sieve = self.sieve(&sniffed);
         let (name, key) = self.place(sniffed.kind, index, extension_of(sniffed.content_type));
         let mut writer = self.context.parts.storage.create(&key).await?;
-        writer.write(head.freeze()).await?;
+        writer.write(sieve.push(head.freeze())?).await?;
         while let Some(chunk) = download.next_chunk().await.map_err(CollectError::Fetch)? {
             whole.take(&chunk);
-            writer.write(chunk).await?;
+            writer.write(sieve.push(chunk)?).await?;
         }
         if !whole.is_whole() {
-            let truncated = CallError::Truncated { expected: None, received: download.received() };
-            return Err(CollectError::Fetch(truncated));
+            return Err(truncated(&download));
         }
+        writer.write(sieve.finish()?).await?;
         let stored = writer.finish().await?;
         Ok(self.record(node, name, key, sniffed, stored))
+    }
+
+    /// Reads a picture whole, and stores what it is converted to. One that is too large for that is stored as it is.
+    async fn fetch_to_convert(
+        &mut self,
+        node: &str,
+        index: usize,
+        mut head: BytesMut,
+        mut download: Download,
+        conversion: Conversion,
+    ) -> Result<Output, CollectError> {
+        let mut whole = Whole::of(&head);
+        while let Some(chunk) = download.next_chunk().await.map_err(CollectError::Fetch)? {
+            whole.take(&chunk);
+            head.extend_from_slice(&chunk);
+            if head.len() > shape::LARGEST {
+                self.log(LogLevel::Warn, "not_converted", "an output stays as ComfyUI made it: it is too large");
+                let sniffed = sniff(&head);
+                return self.fetch_through(node, index, sniffed, head, download).await;
+            }
+        }
+        if !whole.is_whole() {
+            return Err(truncated(&download));
+        }
+        let bytes = head.freeze();
+        match self.converted(bytes.clone(), conversion).await {
+            Some(converted) => self.keep(node, index, Bytes::from(converted.bytes), None).await,
+            None => self.keep(node, index, bytes, None).await,
+        }
     }
 
     pub(super) async fn keep(
@@ -142,12 +192,14 @@ impl Run {
         known: Option<&'static str>,
     ) -> Result<Output, CollectError> {
         let sniffed = match known {
-            Some(content_type) => Sniffed { content_type, kind: OutputKind::of_content_type(content_type), size: None },
+            Some(content_type) => Sniffed::of(content_type),
             None => sniff(&bytes),
         };
+        let mut sieve = self.sieve(&sniffed);
         let (name, key) = self.place(sniffed.kind, index, extension_of(sniffed.content_type));
         let mut writer = self.context.parts.storage.create(&key).await?;
-        writer.write(bytes).await?;
+        writer.write(sieve.push(bytes)?).await?;
+        writer.write(sieve.finish()?).await?;
         let stored = writer.finish().await?;
         Ok(self.record(node, name, key, sniffed, stored))
     }
@@ -174,4 +226,8 @@ impl Run {
             removed_at: None,
         }
     }
+}
+
+fn truncated(download: &Download) -> CollectError {
+    CollectError::Fetch(CallError::Truncated { expected: None, received: download.received() })
 }

@@ -213,6 +213,7 @@ fn collect_failure(error: &CollectError) -> JobError {
         ),
         CollectError::Fetch(error) => failure::call("an output could not be fetched", error),
         CollectError::Store(error) => failure::storage(error),
+        CollectError::Strip(error) => failure::not_stripped(error),
     }
 }
 
@@ -222,9 +223,7 @@ async fn settle(context: &Context, lease: Lease, settlement: Settlement) -> bool
     let mut settled = context.parts.database.settle_job(lease, settlement.clone()).await;
     let began = Instant::now();
     // The work is done: a database that is away for a moment must not make it be done again.
-    while settled.as_ref().is_err_and(DbError::is_transient)
-        && began.elapsed() < context.parts.worker.lease / 2
-    {
+    while settled.as_ref().is_err_and(DbError::is_transient) && began.elapsed() < context.parts.worker.lease / 2 {
         tokio::time::sleep(SETTLE_AGAIN).await;
         settled = context.parts.database.settle_job(lease, settlement.clone()).await;
     }

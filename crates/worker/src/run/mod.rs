@@ -3,9 +3,11 @@
 mod able;
 mod adopt;
 mod collect;
+mod files;
 mod finish;
 mod follow;
 mod prepare;
+mod shape;
 mod sniff;
 mod stop;
 mod submit;
@@ -166,7 +168,8 @@ impl Run {
     }
 
     async fn reach_the_end(&mut self, look_first: bool) -> Result<Ended, Setback> {
-        let prompt = self.prepare()?;
+        let files = self.hand_over().await?;
+        let prompt = self.prepare(&files)?;
         let needs = Needs::of(prompt.graph());
         self.backend.with_ability(|ability| {
             ability.learn(&needs);

@@ -1,6 +1,6 @@
 //! From the job to the graph that is sent: rendered, its files named by us, checked for what would harm ComfyUI.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use comfyui_client::PreparedPrompt;
 use serde_json::{Map, Value};
@@ -12,10 +12,12 @@ use crate::failure;
 const SOCKET_OUTPUT: &str = "SaveImageWebsocket";
 
 impl Run {
-    pub(super) fn prepare(&self) -> Result<PreparedPrompt, Setback> {
+    /// `files` are the names of the job's files in ComfyUI.
+    pub(super) fn prepare(&self, files: &HashMap<String, String>) -> Result<PreparedPrompt, Setback> {
         let failed = |error| Setback::Failed(Box::new(error));
-        let mut graph =
-            self.workflow.render(&self.job.resolved).map_err(|faults| failed(failure::invalid_graph(faults)))?;
+        let name = |input: &str| files.get(input).cloned().unwrap_or_default();
+        let resolved = self.workflow.name_files(&self.job.resolved, |input, _| name(input));
+        let mut graph = self.workflow.render(&resolved).map_err(|faults| failed(failure::invalid_graph(faults)))?;
         // A name of our own for each claim: nothing collides, and no cached node answers with files of another run.
         name_files(&mut graph, &format!("gateway/{}/{}", self.job.id, self.job.epoch));
         // Only what the author declared: without that, a class that we take for no output may be one.

@@ -9,35 +9,35 @@ pub(super) const HEAD: usize = 16 * 1024;
 /// What an output is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sniffed {
+    /// What it is.
+    pub(super) true_type: &'static str,
+    /// What it is served as.
     pub(super) content_type: &'static str,
     pub(super) kind: OutputKind,
     /// Pixels, for pictures.
     pub(super) size: Option<(i32, i32)>,
 }
 
+impl Sniffed {
+    /// What is known to be of this type.
+    pub(super) fn of(content_type: &'static str) -> Self {
+        let kind = OutputKind::of_content_type(content_type);
+        Self { true_type: content_type, content_type, kind, size: None }
+    }
+}
+
 /// Looks at the first bytes of a file.
 pub(super) fn sniff(head: &[u8]) -> Sniffed {
-    let content_type = content_type(head);
+    let true_type = gateway_media::sniff(head);
+    let content_type = if true_type == "audio/opus" { "audio/ogg" } else { true_type };
     let shown = SHOWN_TYPES.iter().map(|(shown, _)| *shown).find(|shown| *shown == content_type);
     let kind = OutputKind::of_content_type(shown.unwrap_or(OPAQUE_TYPE));
     let size = (kind == OutputKind::Image).then(|| imagesize::blob_size(head).ok()).flatten();
     Sniffed {
+        true_type,
         content_type: shown.unwrap_or(OPAQUE_TYPE),
         kind,
         size: size.and_then(|size| Some((i32::try_from(size.width).ok()?, i32::try_from(size.height).ok()?))),
-    }
-}
-
-fn content_type(head: &[u8]) -> &'static str {
-    if head.starts_with(b"glTF") {
-        return "model/gltf-binary";
-    }
-    match infer::get(head).map(|found| found.mime_type()) {
-        Some("audio/x-wav") => "audio/wav",
-        Some("audio/x-flac") => "audio/flac",
-        Some("video/x-m4v") => "video/mp4",
-        Some(found) => found,
-        None => OPAQUE_TYPE,
     }
 }
 

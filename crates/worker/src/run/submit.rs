@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use comfyui_client::{CallError, CancelSent, HistoryEntry, PreparedPrompt, QueueSnapshot, SubmitError, SubmitOptions};
+use comfyui_client::{
+    CallError, CancelSent, HistoryEntry, PreparedPrompt, QueueSnapshot, RefusalReason, SubmitError, SubmitOptions,
+};
 use gateway_broker::BackendState;
 use gateway_core::event::LogLevel;
 use serde_json::{Map, Value, json};
@@ -166,7 +168,13 @@ impl Run {
                     // A part of it is queued; nobody asked for a part.
                     self.stop_part(prompt_id.clone()).await;
                 }
-                failed(failure::refused(&refusal, &self.workflow))
+                let mut error = failure::refused(&refusal, &self.workflow);
+                if refusal.reason() == RefusalReason::MissingInputFile && self.workflow.file_inputs().next().is_some() {
+                    // Somebody has cleared ComfyUI's input folder: the next attempt sends the files again.
+                    self.backend.forget_files();
+                    error.retryable = true;
+                }
+                failed(error)
             }
             SubmitError::TooLarge => failed(failure::too_large_for_comfyui()),
             SubmitError::Misconfigured(reason) => self.refused_by_another(reason).await,

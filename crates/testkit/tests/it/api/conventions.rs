@@ -119,7 +119,7 @@ async fn only_plain_json_in_utf_8_is_read_and_what_is_asked_for_in_return_is_jso
 async fn a_body_over_the_limit_is_refused_however_it_is_sent() {
     let test = offline().await;
     let large = |bytes: usize| format!("{{\"workflowId\":\"{}\"}}", "x".repeat(bytes)).into_bytes();
-    for (path, limit) in [("/jobs", 1 << 20), ("/workflows/tiny/validate", 1 << 20), ("/workflows", 4 << 20)] {
+    for (path, limit) in [("/jobs", 12 << 20), ("/workflows/tiny/validate", 1 << 20), ("/workflows", 4 << 20)] {
         problem(&test.post_raw(path, large(limit)).await, ErrorCode::PayloadTooLarge);
         let chunks: Vec<Result<Vec<u8>, std::io::Error>> =
             large(limit).chunks(65_536).map(|c| Ok(c.to_vec())).collect();
@@ -170,10 +170,6 @@ async fn what_a_request_does_not_take_is_refused_and_not_ignored() {
     assert_eq!(paths, [json!("/inputs"), json!("/a~1b")]);
     let _retried = test.send(Method::POST, &format!("/jobs/{id}/retry"), None).await.expect(202);
     let _retried = test.post(&format!("/jobs/{id}/retry"), &json!({})).await.expect(202);
-
-    let body = json!({"workflowId": "tiny", "inputs": {"color": 1}});
-    let request = test.client().post(test.url("/jobs")).header("Idempotency-Key", "k-1").json(&body);
-    assert_eq!(request.send().await.expect("an answer").status(), 422, "two jobs would be the answer otherwise");
 
     for empty in ["workflowId", "q", "owner", "cursor", "status", "limit"] {
         assert_eq!(test.get(&format!("/jobs?{empty}=")).await.status, 422, "{empty}");

@@ -35,13 +35,14 @@ async fn every_route_answers_at_the_root_and_under_v1() {
         call(&test, Method::PUT, &at("/workflows/mine"), Some(workflow), 200).await;
         let inputs = json!({"inputs": {"color": 3}});
         call(&test, Method::POST, &at("/workflows/mine/validate"), Some(inputs), 200).await;
-        let job = json!({"workflowId": "mine", "inputs": {"color": 3}});
+        let job = json!({"workflowId": "mine", "inputs": {"color": 3}, "cache": false});
         let id = text(&call(&test, Method::POST, &at("/jobs"), Some(job), 202).await.json(), "/jobId");
         let job = at(&format!("/jobs/{id}"));
         let watched = call(&test, Method::GET, &format!("{job}/events"), None, 200).await;
         assert!(String::from_utf8_lossy(&watched.bytes).contains("event: end"));
         assert_eq!(call(&test, Method::GET, &job, None, 200).await.json()["status"], "succeeded");
         call(&test, Method::GET, &format!("{job}/logs"), None, 200).await;
+        call(&test, Method::GET, &format!("{job}/webhooks"), None, 200).await;
         let outputs = at(&format!("/outputs/{id}"));
         let list = call(&test, Method::GET, &outputs, None, 200).await.json();
         let file = format!("{outputs}/{}", text(&list, "/items/0/file"));

@@ -39,7 +39,7 @@ fn kinds(job: &Value) -> Vec<(&str, &str)> {
 
 #[tokio::test]
 async fn pictures_texts_animations_and_socket_pictures_of_several_nodes_are_collected() {
-    let test = gateway(TestBuilder::default()).await;
+    let test = gateway(TestBuilder::default().settings(|settings| settings.cache.ttl = None)).await;
     let graph = json!({
         "1": picture(json!("{{color}}"), 3),
         "2": node("SaveImage", json!({"images": ["1", 0], "filename_prefix": "x"})),

@@ -1,0 +1,22 @@
+//! Batches: many jobs of one workflow, accepted together. A file an operation.
+
+mod cancel;
+mod create;
+mod find;
+mod request;
+
+pub(crate) use cancel::cancel_batch;
+pub(crate) use create::create_batch;
+pub(crate) use find::find_batch;
+
+use gateway_core::{BatchId, ErrorCode};
+
+use crate::error::ApiError;
+
+fn not_found() -> ApiError {
+    ApiError::new(ErrorCode::BatchNotFound, "there is no such batch")
+}
+
+fn parse_id(text: &str) -> Result<BatchId, ApiError> {
+    text.parse().map_err(|_error| not_found())
+}

@@ -1,0 +1,142 @@
+//! `POST /uploads`: one file, as the raw body or as a part of a form. Streamed; nothing of its name is used.
+
+use std::time::Duration;
+
+use actix_multipart::{Multipart, MultipartError};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use gateway_core::ErrorCode;
+use gateway_db::Upload;
+use serde_json::{Value, json};
+
+use crate::error::ApiError;
+use crate::files::keep::{Incoming, too_large};
+use crate::query::Query;
+use crate::state::ApiState;
+
+/// How long the next bytes may take, and the whole file.
+const NEXT: Duration = Duration::from_secs(30);
+const WHOLE: Duration = Duration::from_secs(600);
+/// Parts that a form may have, and bytes of one that is no file.
+const MAX_PARTS: usize = 16;
+const MAX_FIELD: usize = 64 * 1024;
+/// What a form has besides the file.
+const FORM: u64 = 64 * 1024;
+
+/// Takes one file.
+pub(crate) async fn create_upload(
+    state: Data<ApiState>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    Query::read(&request, &[])?.check()?;
+    check_headers(&request, state.parts.files.max_upload_bytes)?;
+    let taken = tokio::time::timeout(WHOLE, take(&state, &request, payload)).await;
+    let upload = taken.unwrap_or_else(|_elapsed| Err(late()))?;
+    Ok(HttpResponse::Created().json(view(&upload)))
+}
+
+fn check_headers(request: &HttpRequest, limit: u64) -> Result<(), ApiError> {
+    let headers = request.headers();
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !matches!(text(CONTENT_ENCODING).to_ascii_lowercase().as_str(), "" | "identity") {
+        let detail = "compressed bodies are not read; send it without Content-Encoding";
+        return Err(ApiError::new(ErrorCode::UnsupportedMediaType, detail));
+    }
+    let room = if is_form(request) { FORM } else { 0 };
+    let declared: Option<u64> = text(CONTENT_LENGTH).parse().ok();
+    if declared.is_some_and(|length| length > limit.saturating_add(room)) { Err(too_large(limit)) } else { Ok(()) }
+}
+
+fn is_form(request: &HttpRequest) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    content_type.trim_start().to_ascii_lowercase().starts_with("multipart/")
+}
+
+async fn take(state: &ApiState, request: &HttpRequest, payload: Payload) -> Result<Upload, ApiError> {
+    if is_form(request) {
+        return take_form(state, Multipart::new(request.headers(), payload)).await;
+    }
+    let body =
+        payload.map(|chunk| chunk.map_err(|error| ApiError::bad_request(format!("the body broke off: {error}"))));
+    take_file(state, body).await
+}
+
+async fn take_form(state: &ApiState, mut form: Multipart) -> Result<Upload, ApiError> {
+    let mut upload = None;
+    let mut parts = 0;
+    while let Some(part) = in_time(form.next()).await? {
+        let mut part = part.map_err(broken)?;
+        parts += 1;
+        if parts > MAX_PARTS {
+            let detail = format!("the form has more than {MAX_PARTS} parts");
+            return Err(ApiError::new(ErrorCode::PayloadTooLarge, detail));
+        }
+        let disposition = part.content_disposition();
+        let is_file = disposition.is_some_and(|it| it.get_filename().is_some() || it.get_name() == Some("file"));
+        if !is_file {
+            skip(&mut part).await?;
+        } else if upload.is_some() {
+            return Err(ApiError::fault("", "holds several files; send one at a time"));
+        } else {
+            upload = Some(take_file(state, part.map(|chunk| chunk.map_err(broken))).await?);
+        }
+    }
+    upload.ok_or_else(|| ApiError::fault("", "holds no file: send it as a part named `file`, or as the raw body"))
+}
+
+async fn skip<S>(part: &mut S) -> Result<(), ApiError>
+where
+    S: Stream<Item = Result<Bytes, MultipartError>> + Unpin,
+{
+    let mut size = 0;
+    while let Some(chunk) = in_time(part.next()).await? {
+        size += chunk.map_err(broken)?.len();
+        if size > MAX_FIELD {
+            let detail = format!("a part of the form that is no file is larger than {MAX_FIELD} bytes");
+            return Err(ApiError::new(ErrorCode::PayloadTooLarge, detail));
+        }
+    }
+    Ok(())
+}
+
+async fn take_file(state: &ApiState, body: impl Stream<Item = Result<Bytes, ApiError>>) -> Result<Upload, ApiError> {
+    let mut body = std::pin::pin!(body);
+    let mut incoming = Incoming::new(state, state.caller().owner);
+    while let Some(chunk) = in_time(body.next()).await? {
+        incoming.take(chunk?).await?;
+    }
+    incoming.finish().await
+}
+
+async fn in_time<T>(next: impl Future<Output = T>) -> Result<T, ApiError> {
+    tokio::time::timeout(NEXT, next).await.map_err(|_elapsed| late())
+}
+
+fn late() -> ApiError {
+    ApiError { status: 408, ..ApiError::bad_request("the file did not arrive in time") }
+}
+
+fn broken(error: MultipartError) -> ApiError {
+    ApiError::bad_request(format!("the form can't be read: {error}"))
+}
+
+/// A file as JSON.
+fn view(upload: &Upload) -> Value {
+    let mut view = json!({
+        "uploadId": upload.id,
+        "sha256": upload.sha256,
+        "size": upload.size,
+        "kind": upload.kind,
+        "contentType": upload.content_type,
+        "expiresAt": upload.expires_at,
+    });
+    if let (Some(object), Some(width), Some(height)) = (view.as_object_mut(), upload.width, upload.height) {
+        object.insert(String::from("width"), json!(width));
+        object.insert(String::from("height"), json!(height));
+    }
+    view
+}
