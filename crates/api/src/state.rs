@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gateway_broker::Broker;
+use gateway_broker::{BackendState, Broker};
 use gateway_config::{CacheSettings, Environment, FileSettings, HttpSettings, LimitSettings, QueueSettings};
 use gateway_core::cache::digest;
 use gateway_core::workflow::{NodeCatalog, SizeLimits, Workflow, WorkflowSource};
@@ -20,6 +20,8 @@ use crate::error::ApiError;
 
 /// How long a workflow is used without a look whether another process has replaced it.
 const WORKFLOW_TTL: Duration = Duration::from_secs(1);
+/// How long what is known of the pace of runs is used.
+const PACE_TTL: Duration = Duration::from_secs(5);
 /// How long ids of dispatched jobs are gathered before they are noted together.
 const DISPATCH_GATHER: Duration = Duration::from_millis(100);
 /// How long a count of waiting jobs counts that many processes add to.
@@ -93,6 +95,8 @@ pub struct ApiState {
     /// Pictures that are converted at the same time.
     pub(crate) conversions: Arc<Semaphore>,
     workflows: Cache<String, Arc<Ready>>,
+    /// How long runs of a workflow usually take, in milliseconds, and how many servers there are for them.
+    pace: Cache<String, Option<(i64, u64)>>,
     ended: Cache<JobId, EndedJob>,
 }
 
@@ -115,6 +119,7 @@ impl ApiState {
             started: Instant::now(),
             depth: Arc::default(),
             leaving: Arc::default(),
+            pace: Cache::builder().max_capacity(1_000).time_to_live(PACE_TTL).build(),
             workflows: Cache::builder().max_capacity(1_000).time_to_live(WORKFLOW_TTL).build(),
             ended: Cache::builder().max_capacity(ENDED_JOBS).time_to_live(ENDED_TTL).build(),
         })
@@ -170,6 +175,31 @@ impl ApiState {
         let ready = Arc::new(Ready { record, workflow, content });
         self.workflows.insert(id.to_owned(), Arc::clone(&ready));
         Ok(ready)
+    }
+
+    /// Seconds until a job of `workflow` that waits at `position` may be done: those ahead are taken to run as long, on
+    /// all servers that can be used. `None` where no run is known.
+    pub(crate) async fn expected(&self, workflow: &str, position: u64) -> Option<u64> {
+        let pace = match self.pace.get(workflow) {
+            Some(pace) => pace,
+            None => {
+                let pace = self.look_at_pace(workflow).await;
+                self.pace.insert(workflow.to_owned(), pace);
+                pace
+            }
+        };
+        let (usual_ms, servers) = pace?;
+        let rounds = position.div_ceil(servers.max(1));
+        u64::try_from(usual_ms).ok().map(|usual| usual.saturating_mul(rounds).div_ceil(1000))
+    }
+
+    async fn look_at_pace(&self, workflow: &str) -> Option<(i64, u64)> {
+        let times = self.parts.database.usual_runs(workflow).await.ok()?;
+        let count = i64::try_from(times.len()).ok().filter(|count| *count > 0)?;
+        let workers = self.parts.broker.workers().await;
+        let backends = workers.iter().flat_map(|worker| &worker.backends);
+        let servers = backends.filter(|backend| backend.state == BackendState::Ready).count();
+        Some((times.values().sum::<i64>() / count, u64::try_from(servers).unwrap_or(1)))
     }
 
     pub(crate) fn forget_workflow(&self, id: &str) {

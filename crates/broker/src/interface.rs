@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gateway_core::JobId;
-use gateway_core::event::JobEvent;
+use gateway_core::event::{EventId, JobEvent};
 use gateway_core::progress::Progress;
 use gateway_core::workflow::NodeCatalog;
 use tokio::sync::broadcast;
@@ -15,7 +15,16 @@ use crate::report::{Control, WorkerReport};
 
 /// The events of one job from now on. Closed where some may have been missed: watch again, and look where the job
 /// stands.
-pub type EventReceiver = broadcast::Receiver<JobEvent>;
+pub type EventReceiver = broadcast::Receiver<Heard>;
+
+/// Something that happened to a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Heard {
+    /// Its number; none for what is only good at the moment, such as progress.
+    pub id: Option<EventId>,
+    /// What it is.
+    pub event: JobEvent,
+}
 
 /// The broker could not do it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -71,6 +80,16 @@ pub trait Broker: Send + Sync {
 
     /// The events of `job` from now on.
     fn watch(&self, job: JobId) -> EventReceiver;
+
+    /// What has happened to `job` after the event `after`, as far as it is still known; from the first one known where
+    /// that is not known. Progress and previews are not among it.
+    async fn replay(&self, job: JobId, after: Option<EventId>) -> Vec<(EventId, JobEvent)>;
+
+    /// Somebody watches `job` and wants previews, for the next minute.
+    async fn want_previews(&self, job: JobId);
+
+    /// Whether somebody wants previews of `job`.
+    async fn wants_previews(&self, job: JobId) -> bool;
 
     /// How far `job` is, where it runs.
     async fn progress(&self, job: JobId) -> Option<Progress>;

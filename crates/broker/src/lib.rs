@@ -10,7 +10,7 @@ mod suite;
 mod watchers;
 
 pub use entry::{Depth, Entry, Offer, Receipt, Taken};
-pub use interface::{Broker, BrokerError, EventReceiver};
+pub use interface::{Broker, BrokerError, EventReceiver, Heard};
 pub use memory::MemoryBroker;
 pub use redis::{OpenError, RedisBroker};
 pub use report::{BackendReport, BackendState, Control, WorkerReport, WorkerState};

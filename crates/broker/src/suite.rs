@@ -4,14 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use gateway_core::event::JobEvent;
+use gateway_core::event::{EventId, JobEvent, LogLevel, LogLine};
 use gateway_core::progress::Progress;
 use gateway_core::workflow::{NeedsId, NodeCatalog};
 use gateway_core::{JobId, JobStatus, Owner, Priority, Timestamp};
 use serde_json::json;
 use tokio::sync::broadcast::Receiver;
 
-use crate::{BackendReport, BackendState, Broker, Control, Entry, Offer, Taken, WorkerReport, WorkerState};
+use crate::{BackendReport, BackendState, Broker, Control, Entry, Heard, Offer, Taken, WorkerReport, WorkerState};
 
 /// The ageing time of the brokers that the suite runs against.
 pub(crate) const AGEING: Duration = Duration::from_secs(600);
@@ -91,6 +91,8 @@ macro_rules! keeps_the_contract {
             a_consumer_that_stops_waiting_loses_nothing,
             cancels_and_controls_reach_whoever_listens,
             watchers_are_told_and_progress_is_kept_until_the_end,
+            what_was_missed_is_told_again_in_order_and_progress_is_not,
+            previews_are_wanted_once_somebody_says_so,
             workers_and_their_catalogs_are_known_while_they_live,
             a_marker_is_kept,
         );
@@ -289,8 +291,8 @@ pub(crate) async fn watchers_are_told_and_progress_is_kept_until_the_end(broker:
     broker.publish(job, JobEvent::Status(JobStatus::Succeeded));
     let mut last = None;
     soon(async {
-        while let Ok(event) = watcher.recv().await {
-            last = Some(event);
+        while let Ok(heard) = watcher.recv().await {
+            last = Some(heard.event);
         }
     })
     .await;
@@ -298,12 +300,53 @@ pub(crate) async fn watchers_are_told_and_progress_is_kept_until_the_end(broker:
     assert_eq!(broker.progress(job).await, None);
 }
 
-async fn heard_or_closed(broker: &dyn Broker, job: JobId, watcher: &mut Receiver<JobEvent>) -> bool {
+pub(crate) async fn what_was_missed_is_told_again_in_order_and_progress_is_not(broker: Dyn) {
+    let job = entry(1, 0).job;
+    let line = |number: u64| {
+        JobEvent::Log(LogLine {
+            time: Timestamp::from_millis(1),
+            level: LogLevel::Info,
+            event: format!("e{number}"),
+            message: String::from("m with spaces"),
+            node: None,
+        })
+    };
+    let happened = [line(1), JobEvent::Status(JobStatus::Running), line(2), JobEvent::Status(JobStatus::Succeeded)];
+    for event in &happened {
+        broker.publish(job, event.clone());
+        broker.publish(job, JobEvent::Progress(Progress { percent: 7, ..Progress::default() }));
+    }
+    let mut told = Vec::new();
+    soon(async {
+        while told.len() < happened.len() {
+            told = broker.replay(job, None).await;
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(told.iter().map(|(_, event)| event.clone()).collect::<Vec<_>>(), happened);
+    assert!(told.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    assert_eq!(broker.replay(job, Some(told[1].0)).await, told[2..]);
+    assert_eq!(broker.replay(job, Some(told[3].0)).await, []);
+    let future = EventId { millis: u64::MAX, number: 0 };
+    assert_eq!(broker.replay(job, Some(future)).await, told, "one that was not given out");
+    assert_eq!(broker.replay(entry(2, 0).job, None).await, []);
+}
+
+pub(crate) async fn previews_are_wanted_once_somebody_says_so(broker: Dyn) {
+    let job = entry(1, 0).job;
+    assert!(!broker.wants_previews(job).await);
+    broker.want_previews(job).await;
+    assert!(broker.wants_previews(job).await);
+    assert!(!broker.wants_previews(entry(2, 0).job).await);
+}
+
+async fn heard_or_closed(broker: &dyn Broker, job: JobId, watcher: &mut Receiver<Heard>) -> bool {
     loop {
         broker.publish(job, JobEvent::Progress(Progress { percent: 7, ..Progress::default() }));
         match tokio::time::timeout(Duration::from_millis(100), watcher.recv()).await {
-            Ok(Ok(event)) => {
-                assert!(matches!(event, JobEvent::Progress(Progress { percent: 7, .. })));
+            Ok(Ok(heard)) => {
+                assert!(matches!(heard.event, JobEvent::Progress(Progress { percent: 7, .. })));
                 return true;
             }
             Ok(Err(_closed)) => return false,

@@ -7,7 +7,7 @@ use gateway_core::JobId;
 use gateway_core::event::JobEvent;
 use tokio::sync::broadcast;
 
-use crate::EventReceiver;
+use crate::{EventReceiver, Heard};
 
 /// Events that a slow watcher may be behind before it loses the oldest; each is a whole snapshot.
 const BACKLOG: usize = 64;
@@ -16,7 +16,7 @@ const BACKLOG: usize = 64;
 const FEW: usize = 1_024;
 
 #[derive(Debug, Default)]
-pub(crate) struct Watchers(Mutex<HashMap<JobId, broadcast::Sender<JobEvent>>>);
+pub(crate) struct Watchers(Mutex<HashMap<JobId, broadcast::Sender<Heard>>>);
 
 impl Watchers {
     pub(crate) fn watch(&self, job: JobId) -> EventReceiver {
@@ -28,11 +28,11 @@ impl Watchers {
         watched.entry(job).or_insert_with(|| broadcast::channel(BACKLOG).0).subscribe()
     }
 
-    pub(crate) fn tell(&self, job: JobId, event: JobEvent) {
+    pub(crate) fn tell(&self, job: JobId, heard: Heard) {
         let mut watched = self.lock();
-        let over = matches!(&event, JobEvent::Status(status) if status.is_ended());
+        let over = matches!(&heard.event, JobEvent::Status(status) if status.is_ended());
         if let Some(sender) = watched.get(&job)
-            && (sender.send(event).is_err() || over)
+            && (sender.send(heard).is_err() || over)
         {
             watched.remove(&job);
         }
@@ -43,13 +43,14 @@ impl Watchers {
         self.lock().clear();
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, broadcast::Sender<JobEvent>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, broadcast::Sender<Heard>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use gateway_core::event::EventId;
     use gateway_core::progress::Progress;
     use gateway_core::{JobStatus, Timestamp};
 
@@ -63,8 +64,8 @@ mod tests {
     fn a_watcher_gets_what_comes_and_the_end_closes_the_stream() {
         let watchers = Watchers::default();
         let mut receiver = watchers.watch(job(1));
-        let progress = JobEvent::Progress(Progress { percent: 7, ..Progress::default() });
-        let end = JobEvent::Status(JobStatus::Succeeded);
+        let progress = Heard { id: None, event: JobEvent::Progress(Progress { percent: 7, ..Progress::default() }) };
+        let end = Heard { id: Some(EventId::default()), event: JobEvent::Status(JobStatus::Succeeded) };
         watchers.tell(job(1), progress.clone());
         watchers.tell(job(1), end.clone());
         assert_eq!(receiver.try_recv(), Ok(progress));

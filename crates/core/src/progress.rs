@@ -27,7 +27,7 @@ pub struct Progress {
     pub nodes_done: usize,
     /// Nodes of the graph.
     pub nodes_total: usize,
-    /// Seconds that the rest may take, from the pace so far.
+    /// Seconds that the rest may take: from the pace so far, or before that tells, from earlier runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eta_seconds: Option<u64>,
 }
@@ -36,6 +36,14 @@ impl Progress {
     /// The progress of a job that has succeeded.
     pub fn complete(nodes_total: usize) -> Self {
         Self { percent: 100, nodes_done: nodes_total, nodes_total, ..Self::default() }
+    }
+
+    /// Fills in how long the rest may take where the pace does not tell yet: such runs take `usual_ms`, and this one has
+    /// gone on for `elapsed_ms`.
+    pub fn expect(&mut self, usual_ms: Option<i64>, elapsed_ms: i64) {
+        if let (None, Some(usual)) = (self.eta_seconds, usual_ms) {
+            self.eta_seconds = u64::try_from(usual.saturating_sub(elapsed_ms).max(0)).ok().map(|ms| ms.div_ceil(1000));
+        }
     }
 }
 
@@ -161,6 +169,21 @@ mod tests {
         assert_eq!(half.node_title.as_deref(), Some("Sample"));
         assert_eq!(half.eta_seconds, Some(1));
         assert_eq!((half.nodes_done, half.nodes_total), (1, 3));
+    }
+
+    #[test]
+    fn until_the_pace_tells_earlier_runs_do() {
+        let mut progress = tracker().snapshot(0);
+        progress.expect(Some(10_000), 1_500);
+        assert_eq!(progress.eta_seconds, Some(9));
+        progress.expect(Some(90_000), 0);
+        assert_eq!(progress.eta_seconds, Some(9), "what the pace tells counts more");
+        let mut late = tracker().snapshot(0);
+        late.expect(Some(1_000), 60_000);
+        assert_eq!(late.eta_seconds, Some(0));
+        let mut unknown = tracker().snapshot(0);
+        unknown.expect(None, 0);
+        assert_eq!(unknown.eta_seconds, None);
     }
 
     #[test]

@@ -94,6 +94,9 @@ pub struct JobOptions {
     /// The name of its result in the cache; `None` where the cache has no part in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_key: Option<String>,
+    /// Whether it was to wait for an identical job.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub joined: bool,
     /// The job whose outputs these are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_from: Option<JobId>,

@@ -1,6 +1,8 @@
 //! What everything in a worker shares.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use gateway_broker::{Broker, Entry};
 use gateway_config::{
@@ -22,6 +24,8 @@ use crate::{failure, hint};
 
 /// Jobs whose outputs are fetched at the same time, beside those that run.
 const COLLECTING: usize = 16;
+/// How long what is known of earlier runs is used.
+const USUAL_TTL: Duration = Duration::from_secs(30);
 
 /// What a worker is built from.
 #[derive(Clone)]
@@ -77,6 +81,8 @@ pub(crate) struct Context {
     /// There are messages to be sent.
     pub(crate) messages: Notify,
     workflows: Cache<(String, i32), Arc<Workflow>>,
+    /// How long runs of a workflow usually take on each server, in milliseconds.
+    usual: Cache<String, Arc<BTreeMap<String, i64>>>,
 }
 
 impl Context {
@@ -97,6 +103,7 @@ impl Context {
             jobs: TaskTracker::new(),
             messages: Notify::new(),
             workflows: Cache::new(1_000),
+            usual: Cache::builder().max_capacity(1_000).time_to_live(USUAL_TTL).build(),
             parts,
         }
     }
@@ -134,6 +141,20 @@ impl Context {
             }
             Err(faults) => Ok(Err(Box::new(failure::invalid_graph(faults)))),
         }
+    }
+
+    /// How long a run like this usually takes on the server named `backend`, in milliseconds; `None` where none has
+    /// succeeded there lately.
+    pub(crate) async fn usual_run(&self, job: &Job, backend: &str) -> Option<i64> {
+        let times = match self.usual.get(&job.workflow_id) {
+            Some(times) => times,
+            None => {
+                let times = Arc::new(self.parts.database.usual_runs(&job.workflow_id).await.ok()?);
+                self.usual.insert(job.workflow_id.clone(), Arc::clone(&times));
+                times
+            }
+        };
+        times.get(backend).copied()
     }
 
     /// Tells everybody whom the end of a job concerned.

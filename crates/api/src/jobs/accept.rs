@@ -46,6 +46,7 @@ async fn store(state: &ApiState, submission: Submission) -> Result<Answer, ApiEr
             }
             answer::queued(&job, None)
         }
+        Accepted::Hit if outputs.is_empty() => answer::hit(&job, &state.parts.database.outputs_of(job.id).await?),
         Accepted::Hit => answer::hit(&job, &outputs),
         known @ (Accepted::Repeated(_) | Accepted::KeyReused) => answer::known(state, known).await?,
     })

@@ -87,7 +87,7 @@ pub(crate) async fn known(state: &ApiState, known: Accepted) -> Result<Answer, A
 }
 
 fn of_job(job: &Job, outputs: &[Output]) -> Answer {
-    let at_once = job.options.cached_from.is_some() && job.started_at.is_none() && !outputs.is_empty();
+    let at_once = job.options.cached_from.is_some() && !job.options.joined && !outputs.is_empty();
     if at_once {
         return Answer::new(job.id, StatusCode::OK, "cache_hit").with_hit(outputs);
     }

@@ -1,5 +1,5 @@
-//! `GET /jobs/{id}/events`: Server-Sent Events. Begins with where the job stands, so a client that comes
-//! back misses nothing that still matters.
+//! `GET /jobs/{id}/events`: Server-Sent Events. Begins with where the job stands; a client that comes back with the id
+//! of the last event it had is told what it missed.
 
 use std::time::Duration;
 
@@ -8,10 +8,11 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::stream;
-use gateway_broker::EventReceiver;
-use gateway_core::event::JobEvent;
+use gateway_broker::{EventReceiver, Heard};
+use gateway_core::event::{EventId, JobEvent};
+use gateway_core::view::output_view;
 use gateway_core::{JobId, Scope};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
@@ -30,16 +31,20 @@ pub(crate) async fn watch_job(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let mut query = Query::read(&request, &["previews"])?;
-    // Taken, and none come: whether there are any is up to ComfyUI all the same.
-    query.flag("previews");
+    let previews = query.flag("previews");
     query.check()?;
     let id = parse_id(&path)?;
+    let seen = request.headers().get("last-event-id");
+    // What is no number of ours counts as the number before the first.
+    let seen = seen.map(|id| id.to_str().ok().and_then(|id| id.parse().ok()).unwrap_or_default());
     let scope = state.caller().scope();
     // Before the look, so that nothing falls between.
     let receiver = state.parts.broker.watch(id);
     let stopping = state.stopping.subscribe();
-    let mut watch = Watch { state: state.get_ref().clone(), id, scope, receiver, stopping, next_id: 0, over: false };
-    let first = watch.snapshot().await?;
+    let state = state.get_ref().clone();
+    let mut watch = Watch { state, id, scope, receiver, stopping, previews, last: EventId::default(), over: false };
+    watch.want_previews().await;
+    let first = watch.begin(seen).await?;
     let events = stream::unfold((watch, Some(first)), |(mut watch, first)| async move {
         let bytes = match first {
             Some(first) => first,
@@ -60,57 +65,115 @@ struct Watch {
     scope: Scope,
     receiver: EventReceiver,
     stopping: watch::Receiver<bool>,
-    next_id: u64,
+    previews: bool,
+    /// The latest event that was told, of those that have a number.
+    last: EventId,
     over: bool,
 }
 
 impl Watch {
-    /// Where the job stands: its state and progress, and its end where it has ended.
-    async fn snapshot(&mut self) -> Result<Bytes, ApiError> {
+    /// Where the job stands, then what was missed since `seen`.
+    async fn begin(&mut self, seen: Option<EventId>) -> Result<Bytes, ApiError> {
+        let said = self.state.parts.broker.replay(self.id, seen).await;
+        self.last = said.last().map(|(id, _)| *id).or(seen).unwrap_or_default();
+        let missed = if seen.is_some() { said } else { Vec::new() };
+        self.snapshot(missed).await
+    }
+
+    /// The job's state and progress, what was `missed`, and its end where it has ended.
+    async fn snapshot(&mut self, missed: Vec<(EventId, JobEvent)>) -> Result<Bytes, ApiError> {
         let database = &self.state.parts.database;
         let job = database.find_job(self.id, self.scope.clone()).await?.ok_or_else(ApiError::job_not_found)?;
-        let mut text = self.event("status", &json!({"jobId": job.id, "status": job.status}).to_string());
+        let mut text = self.event("status", &json!({"jobId": job.id, "status": job.status}));
+        if !job.status.is_ended()
+            && let Some(progress) = self.state.parts.broker.progress(self.id).await
+        {
+            text.push_str(&self.event("progress", &json!(progress)));
+        }
+        for (id, event) in missed {
+            // Where the job stands now was said.
+            if let JobEvent::Log(line) = event {
+                text.push_str(&format_event(id, "log", &json!(line).to_string()));
+            }
+        }
         if job.status.is_ended() {
             let outputs = self.state.parts.database.outputs_of(self.id).await?;
+            for output in &outputs {
+                text.push_str(&self.event("output", &output_view(self.id, output)));
+            }
             let body = view::render(&self.state, &job, &outputs, false).await?;
-            text.push_str(&self.event("end", &String::from_utf8_lossy(&body)));
+            text.push_str(&format_event(self.last, "end", &String::from_utf8_lossy(&body)));
             self.over = true;
-        } else if let Some(progress) = self.state.parts.broker.progress(self.id).await {
-            text.push_str(&self.event("progress", &json!(progress).to_string()));
         }
         Ok(Bytes::from(text))
     }
 
     async fn next(&mut self) -> Option<Bytes> {
-        if self.over {
-            return None;
-        }
-        let mut stopping = self.stopping.clone();
-        let heard = tokio::select! {
-            heard = tokio::time::timeout(HEARTBEAT, self.receiver.recv()) => heard,
-            // The client comes back, to whoever serves then.
-            _ = stopping.wait_for(|stopping| *stopping) => return None,
-        };
-        match heard {
-            Ok(Ok(JobEvent::Progress(progress))) => {
-                Some(Bytes::from(self.event("progress", &json!(progress).to_string())))
+        loop {
+            if self.over {
+                return None;
             }
-            Ok(Ok(JobEvent::Status(status))) if !status.is_ended() => {
-                let data = json!({"jobId": self.id, "status": status}).to_string();
-                Some(Bytes::from(self.event("status", &data)))
+            let mut stopping = self.stopping.clone();
+            let heard = tokio::select! {
+                heard = tokio::time::timeout(HEARTBEAT, self.receiver.recv()) => heard,
+                // The client comes back, to whoever serves then.
+                _ = stopping.wait_for(|stopping| *stopping) => return None,
+            };
+            let told = match heard {
+                Ok(Ok(heard)) => self.tell(heard).await,
+                // Events were missed: the truth is in the database.
+                Ok(Err(RecvError::Lagged(_))) => self.catch_up().await,
+                Ok(Err(RecvError::Closed)) => {
+                    self.receiver = self.state.parts.broker.watch(self.id);
+                    self.catch_up().await
+                }
+                Err(_elapsed) => {
+                    self.want_previews().await;
+                    Some(Bytes::from_static(b": still here\n\n"))
+                }
+            };
+            match told {
+                Some(bytes) if bytes.is_empty() => {}
+                told => return told,
             }
-            // The end, or events were missed: the truth is in the database.
-            Ok(Ok(JobEvent::Status(_)) | Err(RecvError::Lagged(_))) => self.snapshot().await.ok(),
-            Ok(Err(RecvError::Closed)) => {
-                self.receiver = self.state.parts.broker.watch(self.id);
-                self.snapshot().await.ok()
-            }
-            Err(_elapsed) => Some(Bytes::from_static(b": still here\n\n")),
         }
     }
 
-    fn event(&mut self, name: &str, data: &str) -> String {
-        self.next_id += 1;
-        format!("id: {}\nevent: {name}\ndata: {data}\n\n", self.next_id)
+    /// What was heard, as the client is told of it; nothing where it was told before.
+    async fn tell(&mut self, heard: Heard) -> Option<Bytes> {
+        if let Some(id) = heard.id {
+            if id <= self.last {
+                return Some(Bytes::new());
+            }
+            self.last = id;
+        }
+        let text = match heard.event {
+            JobEvent::Progress(progress) => self.event("progress", &json!(progress)),
+            JobEvent::Status(status) if status.is_ended() => return self.snapshot(Vec::new()).await.ok(),
+            JobEvent::Status(status) => self.event("status", &json!({"jobId": self.id, "status": status})),
+            JobEvent::Log(line) => self.event("log", &json!(line)),
+            JobEvent::Preview(preview) if self.previews => self.event("preview", &json!(preview)),
+            JobEvent::Preview(_) => String::new(),
+        };
+        Some(Bytes::from(text))
     }
+
+    async fn catch_up(&mut self) -> Option<Bytes> {
+        let last = self.last;
+        self.begin(Some(last)).await.ok()
+    }
+
+    async fn want_previews(&self) {
+        if self.previews {
+            self.state.parts.broker.want_previews(self.id).await;
+        }
+    }
+
+    fn event(&self, name: &str, data: &Value) -> String {
+        format_event(self.last, name, &data.to_string())
+    }
+}
+
+fn format_event(id: EventId, name: &str, data: &str) -> String {
+    format!("id: {id}\nevent: {name}\ndata: {data}\n\n")
 }

@@ -70,7 +70,7 @@ async fn load(state: &ApiState, id: JobId, scope: Scope) -> Result<EndedJob, Api
     let database = &state.parts.database;
     let job = database.find_job(id, scope).await?.ok_or_else(ApiError::job_not_found)?;
     let outputs = if job.status.is_ended() { database.outputs_of(id).await? } else { Vec::new() };
-    let inline = job.options.base64 && !outputs.is_empty();
+    let inline = job.options.base64 && !outputs.is_empty() && view::fits(state, &outputs);
     let body = Bytes::from(view::render(state, &job, &outputs, inline).await?);
     let digest = Sha256::digest(&body);
     let tag: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();

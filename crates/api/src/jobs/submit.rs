@@ -82,6 +82,7 @@ pub(crate) async fn submit(
             format: request.output.format,
             quality: request.output.quality,
             cache_key,
+            joined: false,
             cached_from: None,
             batch: besides.batch,
         },

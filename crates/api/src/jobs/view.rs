@@ -26,6 +26,10 @@ pub(super) async fn render(state: &ApiState, job: &Job, outputs: &[Output], inli
         JobStatus::Queued if !job.joined => {
             view.position = broker.position(job.id).await.unwrap_or_default();
             view.waiting_for = waiting_for(state, job).await;
+            view.progress.eta_seconds = match view.position {
+                Some(position) if view.waiting_for.is_empty() => state.expected(&job.workflow_id, position).await,
+                _ => None,
+            };
         }
         _ => {}
     }
@@ -52,11 +56,20 @@ async fn waiting_for(state: &ApiState, job: &Job) -> Vec<String> {
     missing(&Needs::of(&graph), &catalogs).iter().map(ToString::to_string).collect()
 }
 
+/// Whether the bytes of `outputs` may stand in one answer.
+pub(super) fn fits(state: &ApiState, outputs: &[Output]) -> bool {
+    total(outputs) <= state.parts.files.max_inline_bytes
+}
+
+/// In bytes.
+fn total(outputs: &[Output]) -> u64 {
+    let here = outputs.iter().filter(|output| output.removed_at.is_none());
+    here.filter_map(|output| u64::try_from(output.size).ok()).sum()
+}
+
 /// Adds to each output its bytes as Base64.
 async fn insert_bytes(state: &ApiState, outputs: &[Output], views: &mut [Value]) -> Result<(), ApiError> {
-    let limit = state.parts.files.max_inline_bytes;
-    let here = |output: &&Output| output.removed_at.is_none();
-    let total: u64 = outputs.iter().filter(here).filter_map(|output| u64::try_from(output.size).ok()).sum();
+    let (total, limit) = (total(outputs), state.parts.files.max_inline_bytes);
     if total > limit {
         let detail = format!("the outputs are {total} bytes; at most {limit} are put into one answer");
         return Err(ApiError::new(ErrorCode::PayloadTooLarge, detail).recommend(

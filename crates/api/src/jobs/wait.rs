@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse};
+use gateway_broker::Heard;
 use gateway_core::event::JobEvent;
 use gateway_core::{JobId, Scope};
 use tokio::sync::broadcast::error::RecvError;
@@ -66,7 +67,7 @@ async fn until_ended(state: &ApiState, id: JobId) -> bool {
         let ends = async {
             loop {
                 match events.recv().await {
-                    Ok(JobEvent::Status(status)) if status.is_ended() => return,
+                    Ok(Heard { event: JobEvent::Status(status), .. }) if status.is_ended() => return,
                     Ok(_) => {}
                     Err(RecvError::Lagged(_)) => return,
                     Err(RecvError::Closed) => {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use gateway_core::event::JobEvent;
+use gateway_core::event::{EventId, JobEvent};
 use gateway_core::progress::Progress;
 use gateway_core::workflow::NodeCatalog;
 use gateway_core::{JobId, Timestamp};
@@ -158,11 +158,23 @@ impl Broker for MemoryBroker {
     }
 
     fn publish(&self, job: JobId, event: JobEvent) {
-        lock(&self.events).publish(job, event);
+        lock(&self.events).publish(job, event, now());
     }
 
     fn watch(&self, job: JobId) -> EventReceiver {
         lock(&self.events).watch(job)
+    }
+
+    async fn replay(&self, job: JobId, after: Option<EventId>) -> Vec<(EventId, JobEvent)> {
+        lock(&self.events).replay(job, after)
+    }
+
+    async fn want_previews(&self, job: JobId) {
+        lock(&self.events).want_previews(job);
+    }
+
+    async fn wants_previews(&self, job: JobId) -> bool {
+        lock(&self.events).wants_previews(job)
     }
 
     async fn progress(&self, job: JobId) -> Option<Progress> {

@@ -7,12 +7,11 @@ use deadpool_redis::redis::{Msg, RedisError};
 use futures_util::StreamExt as _;
 use gateway_core::JobId;
 use gateway_core::event::JobEvent;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
 use super::link::Link;
-use crate::Control;
+use crate::{Control, Heard};
 use crate::watchers::Watchers;
 
 /// How long a connection may take, and an answer to a ping.
@@ -26,13 +25,6 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Wishes to cancel that a busy worker may be behind; it also learns of them when it renews its leases.
 const CANCEL_BACKLOG: usize = 1_024;
 const CONTROL_BACKLOG: usize = 64;
-
-/// An event on its way.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Told {
-    pub(super) job: JobId,
-    pub(super) event: JobEvent,
-}
 
 /// Where what is heard goes.
 pub(super) struct Ears {
@@ -106,9 +98,23 @@ fn hear(link: &Link, ears: &Ears, message: &Msg) {
         // Nobody may be listening in this process.
         "cancels" => serde_json::from_slice(payload).map(|job| drop(ears.cancels.send(job))),
         "controls" => serde_json::from_slice(payload).map(|control| drop(ears.controls.send(control))),
-        _ => serde_json::from_slice(payload).map(|Told { job, event }| ears.watchers.tell(job, event)),
+        _ => told(payload).map(|(job, heard)| ears.watchers.tell(job, heard)),
     };
     if let Err(error) = heard {
         tracing::debug!(%error, name, "a message of another version is passed over");
     }
+}
+
+/// What happened to which job: its id, the event's number (empty where it has none) and the event.
+fn told(payload: &[u8]) -> serde_json::Result<(JobId, Heard)> {
+    let mut parts = payload.splitn(3, |byte| *byte == b' ');
+    let mut next = || std::str::from_utf8(parts.next().unwrap_or_default()).unwrap_or_default();
+    let (job, id, text) = (next(), next(), next());
+    let job = serde_json::from_value(serde_json::Value::from(job))?;
+    let event = match serde_json::from_str::<JobEvent>(text) {
+        Ok(event) => event,
+        // Progress is kept and told in the same words.
+        Err(_) => JobEvent::Progress(serde_json::from_str(text)?),
+    };
+    Ok((job, Heard { id: id.parse().ok(), event }))
 }

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use deadpool_redis::redis;
 use gateway_config::RedisSettings;
 use gateway_core::JobId;
-use gateway_core::event::JobEvent;
+use gateway_core::event::{EventId, JobEvent};
 use gateway_core::progress::Progress;
 use gateway_core::workflow::NodeCatalog;
 use serde_json::json;
@@ -35,6 +35,8 @@ use crate::{Broker, BrokerError, Control, Depth, Entry, EventReceiver, Offer, Re
 
 /// Whoever waits for work looks at least so often: a message may be lost.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a wish for previews is good.
+const PREVIEW_SECONDS: u64 = 60;
 /// What was handed out to a worker and not claimed by then is handed out again.
 const OUT_MS: u64 = 15_000;
 
@@ -256,6 +258,34 @@ impl Broker for RedisBroker {
 
     fn watch(&self, job: JobId) -> EventReceiver {
         self.shared.ears.watchers.watch(job)
+    }
+
+    async fn replay(&self, job: JobId, after: Option<EventId>) -> Vec<(EventId, JobEvent)> {
+        type Said = Vec<(String, std::collections::HashMap<String, String>)>;
+        let mut command = redis::pipe();
+        command.cmd("XRANGE").arg(self.shared.link.key(&format!("said:{job}"))).arg("-").arg("+");
+        let Ok((said,)) = self.shared.link.send::<(Said,)>(&command).await else { return Vec::new() };
+        let parsed = |(id, fields): &(String, std::collections::HashMap<String, String>)| {
+            Some((id.parse::<EventId>().ok()?, serde_json::from_str(fields.get("event")?).ok()?))
+        };
+        let said: Vec<(EventId, JobEvent)> = said.iter().filter_map(parsed).collect();
+        // One that was not given out is no place to go on from.
+        let after = after.filter(|after| said.last().is_some_and(|(last, _)| after <= last)).unwrap_or_default();
+        said.into_iter().filter(|(id, _)| *id > after).collect()
+    }
+
+    async fn want_previews(&self, job: JobId) {
+        let mut command = redis::pipe();
+        command.cmd("SET").arg(self.shared.link.key(&format!("previews:{job}"))).arg(1).arg("EX").arg(PREVIEW_SECONDS);
+        if let Err(error) = self.shared.link.send::<()>(command.ignore()).await {
+            tracing::debug!(%error, "previews are not asked for");
+        }
+    }
+
+    async fn wants_previews(&self, job: JobId) -> bool {
+        let mut command = redis::pipe();
+        command.cmd("EXISTS").arg(self.shared.link.key(&format!("previews:{job}")));
+        self.shared.link.send::<(bool,)>(&command).await.is_ok_and(|(wanted,)| wanted)
     }
 
     async fn progress(&self, job: JobId) -> Option<Progress> {

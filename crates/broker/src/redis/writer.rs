@@ -3,14 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use deadpool_redis::redis;
 use gateway_core::JobId;
 use gateway_core::event::JobEvent;
 use tokio::sync::{mpsc, oneshot};
 
 use super::keys;
 use super::link::Link;
-use super::listen::Told;
 use super::scripts::Scripts;
 use crate::{BrokerError, Entry, Receipt};
 
@@ -20,6 +18,9 @@ const TOGETHER: usize = 256;
 const BACKLOG: usize = 16_384;
 /// How long the progress of a job is kept that nobody writes any more.
 const PROGRESS_SECONDS: u64 = 3_600;
+/// Events of a job that are kept for whoever was away, and how long after the last one.
+const KEPT: usize = 128;
+const KEPT_SECONDS: u64 = 3_600;
 
 pub(super) type Positions = Result<Vec<Option<u64>>, BrokerError>;
 
@@ -133,7 +134,7 @@ impl Batch {
             }
         }
         if !self.events.is_empty() {
-            publish(link, self.events).await;
+            publish(link, scripts, self.events).await;
         }
         for asker in self.flushed {
             // Whoever asked may have gone.
@@ -154,23 +155,22 @@ async fn enqueue(link: &Link, scripts: &Scripts, entries: &[Entry]) -> Positions
     Ok(positions.into_iter().map(|position| u64::try_from(position).ok()).collect())
 }
 
-async fn publish(link: &Link, events: Vec<(JobId, JobEvent)>) {
-    let mut commands = redis::pipe();
-    for (job, event) in events {
-        let key = link.key(&format!("progress:{job}"));
-        match &event {
-            JobEvent::Progress(progress) => {
-                let Ok(text) = serde_json::to_string(progress) else { continue };
-                commands.cmd("SET").arg(key).arg(text).arg("EX").arg(PROGRESS_SECONDS).ignore();
-            }
-            JobEvent::Status(_) => {
-                commands.cmd("DEL").arg(key).ignore();
+async fn publish(link: &Link, scripts: &Scripts, events: Vec<(JobId, JobEvent)>) {
+    let told = link.run::<i64>(&scripts.publish, |script| {
+        script.arg(KEPT).arg(KEPT_SECONDS).arg(PROGRESS_SECONDS);
+        for (job, event) in &events {
+            let (kind, text) = match event {
+                JobEvent::Progress(progress) => ("progress", serde_json::to_string(progress)),
+                JobEvent::Status(_) => ("status", serde_json::to_string(event)),
+                JobEvent::Log(_) => ("log", serde_json::to_string(event)),
+                JobEvent::Preview(_) => ("preview", serde_json::to_string(event)),
+            };
+            if let Ok(text) = text {
+                script.arg(job.to_string()).arg(kind).arg(text);
             }
         }
-        let Ok(text) = serde_json::to_string(&Told { job, event }) else { continue };
-        commands.cmd("PUBLISH").arg(link.key("events")).arg(text).ignore();
-    }
-    if let Err(error) = link.send::<()>(&commands).await {
+    });
+    if let Err(error) = told.await {
         tracing::debug!(%error, "watchers are not told; they look now and then");
     }
 }

@@ -149,21 +149,21 @@ fn accept_cached(
     aftermath: &mut Aftermath,
 ) -> Result<Accepted, DbError> {
     connection.take_turns(key)?;
-    if let Some(from) = hit
-        && let Some(made) = result(connection, key, from, now)?
-    {
-        take_over(connection, job, from, &made, now, aftermath)?;
-        return Ok(Accepted::Hit);
-    }
     let mut row = JobRow::of_new(job);
     if job.not_before.is_some() {
         // Nobody is to wait for a job that waits itself.
         insert(connection, &row)?;
         return Ok(Accepted::Queued);
     }
+    // One that was not there at the first look was made just now: its files are there.
+    if let Some((from, made)) = result(connection, key, hit, now)? {
+        take_over(connection, job, from, &made, now, aftermath)?;
+        return Ok(Accepted::Hit);
+    }
     match leader(connection, key)? {
         Some(leader) if leader.timeout_ms == job.timeout_ms => {
             row.status = JOINED.to_owned();
+            row.options = options_text(&JobOptions { joined: true, ..job.options.clone() });
             insert(connection, &row)?;
             let joined = (joined_jobs::job_id.eq(&row.id), joined_jobs::leader_id.eq(&leader.id));
             diesel::insert_into(joined_jobs::table).values(joined).execute(connection)?;
@@ -183,24 +183,29 @@ fn accept_cached(
     }
 }
 
-/// The outputs of `from`, where these still are the result named `key`.
-fn result(connection: &mut Conn, key: &str, from: JobId, now: Timestamp) -> QueryResult<Option<Vec<OutputRow>>> {
+/// The result named `key`, where there is one that is not too old: the job that made it, and its outputs. Where its
+/// files were found, only that of the job whose files these are.
+fn result(
+    connection: &mut Conn,
+    key: &str,
+    found: Option<JobId>,
+    now: Timestamp,
+) -> QueryResult<Option<(JobId, Vec<OutputRow>)>> {
     let entry: Option<String> = cache_entries::table
         .find(key)
         .filter(cache_entries::expires_at.gt(now.as_millis()))
         .select(cache_entries::job_id)
         .first(connection)
         .optional()?;
-    if entry != Some(from.to_string()) {
-        return Ok(None);
-    }
+    let entry = entry.and_then(|id| id.parse::<JobId>().ok());
+    let Some(from) = entry.filter(|entry| found.is_none_or(|found| found == *entry)) else { return Ok(None) };
     let made: Vec<OutputRow> = outputs::table
         .filter(outputs::job_id.eq(from.to_string()))
         .order(outputs::position)
         .select(OutputRow::as_select())
         .load(connection)?;
     let whole = !made.is_empty() && made.iter().all(|output| output.removed_at.is_none());
-    Ok(whole.then_some(made))
+    Ok(whole.then_some((from, made)))
 }
 
 /// Inserts `job` as one that has succeeded with what `from` made.

@@ -15,6 +15,8 @@ use crate::{Database, DbError};
 
 /// How many of the latest runs the figures on time are taken from.
 const RECENT_RUNS: i64 = 1000;
+/// The same for how long runs of one workflow take.
+const USUAL_RUNS: i64 = 60;
 
 /// Which jobs a list shows.
 #[derive(Debug, Clone, Default)]
@@ -141,6 +143,36 @@ impl Database {
                 .select(LogRow::as_select())
                 .load(connection)?;
             Ok(rows.into_iter().map(LogRow::into_line).collect())
+        })
+        .await
+    }
+
+    /// How long the latest runs of a workflow took on each ComfyUI server: the median, in milliseconds.
+    ///
+    /// # Errors
+    /// [`DbError`] where it could not be read.
+    pub async fn usual_runs(&self, workflow: &str) -> Result<BTreeMap<String, i64>, DbError> {
+        let workflow = workflow.to_owned();
+        self.read(move |connection| {
+            let spans: Vec<(Option<String>, Option<i64>, Option<i64>)> = jobs::table
+                .filter(jobs::workflow_id.eq(workflow))
+                .filter(jobs::status.eq(JobStatus::Succeeded.as_str()))
+                .filter(jobs::backend.is_not_null())
+                .order(jobs::id.desc())
+                .limit(USUAL_RUNS)
+                .select((jobs::backend, jobs::started_at, jobs::finished_at))
+                .load(connection)?;
+            let mut runs: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+            for (backend, start, end) in spans {
+                if let (Some(backend), Some(start), Some(end)) = (backend, start, end) {
+                    runs.entry(backend).or_default().push(end - start);
+                }
+            }
+            let median = |mut times: Vec<i64>| {
+                times.sort_unstable();
+                times.get(times.len() / 2).copied()
+            };
+            Ok(runs.into_iter().filter_map(|(backend, times)| Some((backend, median(times)?))).collect())
         })
         .await
     }

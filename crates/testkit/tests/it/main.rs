@@ -3,7 +3,7 @@
 
 mod api;
 mod comfy;
-// mod delivery;
+mod delivery;
 mod postgres;
 mod scaled;
 mod smoke;

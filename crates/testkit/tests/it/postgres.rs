@@ -7,7 +7,7 @@ use gateway_testkit::{TestBuilder, TestGateway, tiny_workflow, until};
 use serde_json::json;
 
 /// A database of a test's own on the tests' server.
-struct Own {
+pub(crate) struct Own {
     server: String,
     name: String,
 }
@@ -15,7 +15,7 @@ struct Own {
 impl Own {
     /// `None` where the test command has said that there is no server.
     #[expect(clippy::disallowed_methods, reason = "the test command tells where its servers are")]
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let Ok(server) = std::env::var("TEST_POSTGRES_URL") else {
             assert!(std::env::var("TEST_WITHOUT_POSTGRES").is_ok(), "no Postgres: run the tests by `cargo xtask test`");
             return None;
@@ -25,7 +25,7 @@ impl Own {
         Some(own)
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let (server, _) = self.server.rsplit_once('/').expect("a database in the URL");
         format!("{server}/{}", self.name)
     }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use comfyui_client::{Event, PreviewFormat, QueuePlace};
 use tokio::sync::mpsc;
 
@@ -17,6 +18,8 @@ pub(crate) enum Update {
     Event(Event),
     /// It is in the queue.
     Place(QueuePlace),
+    /// A first look at what it makes.
+    Preview { node: String, format: PreviewFormat, bytes: Bytes },
     /// It is not in the queue: ended, or lost.
     Absent,
     /// The queue could not be read: it may have ended.
@@ -32,6 +35,8 @@ struct Open {
     updates: mpsc::UnboundedSender<Update>,
     /// Nodes whose pictures come over the socket only, so that their frames are results.
     picture_nodes: HashSet<String>,
+    /// Whether frames that are no results are wanted, too.
+    previews: bool,
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +75,7 @@ impl OpenPrompts {
         }
         state.tokens += 1;
         let token = state.tokens;
-        state.open.insert(prompt_id.to_owned(), Open { token, updates: sender, picture_nodes });
+        state.open.insert(prompt_id.to_owned(), Open { token, updates: sender, picture_nodes, previews: false });
         drop(state);
         Registration { prompts: self.clone(), prompt_id: prompt_id.to_owned(), token, updates }
     }
@@ -112,7 +117,7 @@ impl OpenPrompts {
         self.lock().lingering.contains(prompt_id)
     }
 
-    /// Gives an event to whoever waits for its prompt. Previews go only to whoever needs them as results.
+    /// Gives an event to whoever waits for its prompt. Previews go only to whoever needs them as results, or wants them.
     pub(crate) fn deliver(&self, event: Event) {
         let mut state = self.lock();
         if let Event::Preview { prompt_id, node_id, format, bytes } = event {
@@ -127,6 +132,8 @@ impl OpenPrompts {
             if format == PreviewFormat::Png && open.picture_nodes.contains(&node) {
                 let event = Event::Preview { prompt_id: Some(prompt), node_id: Some(node), format, bytes };
                 let _ = open.updates.send(Update::Event(event));
+            } else if open.previews {
+                let _ = open.updates.send(Update::Preview { node, format, bytes });
             }
             return;
         }
@@ -153,6 +160,13 @@ impl OpenPrompts {
 impl Registration {
     pub(crate) fn prompt_id(&self) -> &str {
         &self.prompt_id
+    }
+
+    /// Has previews told, or not.
+    pub(crate) fn set_previews(&self, wanted: bool) {
+        if let Some(open) = self.prompts.lock().open.get_mut(&self.prompt_id).filter(|open| open.token == self.token) {
+            open.previews = wanted;
+        }
     }
 
     /// The next news.

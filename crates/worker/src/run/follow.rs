@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::collect::CollectError;
 use super::prepare::picture_nodes;
+use super::preview::Previews;
 use super::stop::{Reason, Stop};
 use super::{Ended, Finished, Run};
 use crate::backend::{Registration, Update};
@@ -51,6 +52,9 @@ pub(super) struct Following {
     blocked: Option<ExecutionFailure>,
     pub(super) stop: Option<Stop>,
     teller: ProgressTeller,
+    previews: Previews,
+    /// How long such runs take, in milliseconds, where that is known.
+    usual_ms: Option<i64>,
 }
 
 /// Pictures that come over the socket only.
@@ -110,6 +114,8 @@ impl Run {
             blocked: None,
             stop: None,
             teller: ProgressTeller::default(),
+            previews: Previews::default(),
+            usual_ms: self.context.usual_run(&self.job, self.backend.name()).await,
         };
         let hand_back = self.context.hand_back.clone();
         let mut tick = tokio::time::interval(TICK);
@@ -135,6 +141,10 @@ impl Run {
                 if place == QueuePlace::Running {
                     following.running_since.get_or_insert_with(Instant::now);
                 }
+                None
+            }
+            Update::Preview { node, format, bytes } => {
+                following.previews.show(&self.context, self.job.id, node, format, &bytes);
                 None
             }
             Update::Absent => self.absent(following).await,
@@ -204,7 +214,8 @@ impl Run {
         (following.published, following.unpublished) = (now, false);
         let since = following.running_since.unwrap_or(self.began);
         let elapsed = i64::try_from(now.duration_since(since).as_millis()).unwrap_or(i64::MAX);
-        let progress = following.tracker.snapshot(elapsed);
+        let mut progress = following.tracker.snapshot(elapsed);
+        progress.expect(following.usual_ms, elapsed);
         following.teller.tell(&self.context, &self.job, &progress);
         self.context.parts.broker.publish(self.job.id, JobEvent::Progress(progress));
     }
@@ -261,6 +272,7 @@ impl Run {
         }
         following.gone_since = None;
         self.publish(following);
+        following.previews.look(&self.context, self.job.id, &following.registration).await;
         if signal.cancel && following.stop.is_none() {
             self.log(LogLevel::Info, "cancel", "ComfyUI is asked to stop the run");
             following.stop = Some(Stop::new(Reason::Cancel));

@@ -7,6 +7,7 @@ mod files;
 mod finish;
 mod follow;
 mod prepare;
+mod preview;
 mod shape;
 mod sniff;
 mod stop;
@@ -202,6 +203,8 @@ impl Run {
     /// Adds a line to the job's log. `message` must hold nothing that the caller sent.
     pub(crate) fn log(&mut self, level: LogLevel, event: &str, message: impl Into<String>) {
         let time = self.context.parts.database.now();
-        self.logs.push(LogLine { time, level, event: event.to_owned(), message: message.into(), node: None });
+        let line = LogLine { time, level, event: event.to_owned(), message: message.into(), node: None };
+        self.context.parts.broker.publish(self.job.id, JobEvent::Log(line.clone()));
+        self.logs.push(line);
     }
 }

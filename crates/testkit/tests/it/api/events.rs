@@ -2,9 +2,10 @@
 
 use std::pin::Pin;
 
-use comfyui_sim::FailNode;
+use comfyui_sim::{FailNode, PreviewMethod};
 use futures_util::{Stream, StreamExt as _};
 use gateway_core::ErrorCode;
+use gateway_core::event::EventId;
 use gateway_testkit::{TestGateway, until};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -18,14 +19,18 @@ struct Events {
 }
 
 struct Event {
-    id: u64,
+    id: EventId,
     name: String,
     data: Value,
 }
 
 impl Events {
     async fn open(test: &TestGateway, id: &str, last_id: Option<&str>) -> Self {
-        let mut request = test.client().get(test.url(&format!("/jobs/{id}/events")));
+        Self::open_at(test, &format!("/jobs/{id}/events"), last_id).await
+    }
+
+    async fn open_at(test: &TestGateway, path: &str, last_id: Option<&str>) -> Self {
+        let mut request = test.client().get(test.url(path));
         if let Some(last_id) = last_id {
             request = request.header("last-event-id", last_id);
         }
@@ -73,11 +78,11 @@ async fn a_watcher_is_told_where_a_job_stands_how_it_goes_and_how_it_ended() {
     let id = test.submit("picture", json!({"prompt": "a cat", "steps": 8})).await;
     let mut stream = Events::open(&test, &id, None).await;
     let first = stream.next().await.unwrap();
-    assert_eq!((first.id, first.name.as_str(), &first.data["jobId"]), (1, "status", &json!(id)));
+    assert_eq!((first.name.as_str(), &first.data["jobId"]), ("status", &json!(id)));
     assert!(matches!(first.data["status"].as_str(), Some("queued" | "running")), "{}", first.data);
     let events = stream.rest().await;
-    let ids: Vec<u64> = events.iter().map(|event| event.id).collect();
-    assert_eq!(ids, (2..2 + ids.len() as u64).collect::<Vec<_>>(), "ids count on");
+    let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+    assert!(first.id <= ids[0] && ids.is_sorted(), "ids count on: {ids:?}");
     let progress: Vec<&Value> =
         events.iter().filter(|event| event.name == "progress").map(|event| &event.data).collect();
     assert!(progress.iter().any(|each| each["step"].is_u64() && each["steps"] == 8), "{progress:?}");
@@ -93,12 +98,20 @@ async fn a_watcher_is_told_where_a_job_stands_how_it_goes_and_how_it_ended() {
     assert_eq!(end.data, test.job(&id).await, "the end is the job as it is shown");
     assert_eq!((&end.data["status"], end.data["outputs"].as_array().map(Vec::len)), (&json!("succeeded"), Some(1)));
 
-    for last_id in [None, Some("3"), Some("garbage"), Some("18446744073709551616"), Some("-1")] {
+    let logged = events.iter().filter(|event| event.name == "log").count();
+    assert!(logged > 0);
+    for last_id in [None, Some("garbage"), Some("18446744073709551616"), Some("-1"), Some("18446744073709551615-0")] {
         let events = Events::open(&test, &id, last_id).await.rest().await;
-        let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
-        assert_eq!(names, ["status", "end"], "an ended job tells its end at once");
-        assert_eq!(events[1].data, end.data);
+        let mut names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
+        assert_eq!(events.last().unwrap().data, end.data);
+        names.retain(|name| *name != "log");
+        assert_eq!(names, ["status", "output", "end"], "an ended job tells its end at once");
+        let told = events.iter().filter(|event| event.name == "log").count();
+        assert!(if last_id.is_none() { told == 0 } else { told >= logged }, "{last_id:?}: {told} of {logged}");
     }
+    let middle = events.iter().find(|event| event.name == "log").unwrap().id;
+    let again = Events::open(&test, &id, Some(&middle.to_string())).await.rest().await;
+    assert_eq!(again.iter().filter(|event| event.name == "log").count(), logged - 1, "what was seen is not told again");
 }
 
 #[tokio::test]
@@ -154,4 +167,42 @@ async fn a_stop_ends_the_streams_of_jobs_that_go_on() {
     assert_eq!(events.next().await.unwrap().name, "status");
     let (rest, ()) = tokio::join!(events.rest(), test.stop_gateway());
     assert!(rest.iter().all(|event| event.name != "end"), "the job has not ended");
+}
+
+#[tokio::test]
+async fn previews_come_to_whoever_asks_for_them_and_to_nobody_else() {
+    let test = TestGateway::start().await;
+    test.register("picture", picture_workflow()).await;
+    test.sim.update(|switches| {
+        switches.step_ms = 200;
+        switches.preview_method = PreviewMethod::Jpeg;
+    });
+    let id = test.submit("picture", json!({"prompt": "a cat", "steps": 25})).await;
+    let (mut with, mut without) =
+        (Events::open_at(&test, &format!("/jobs/{id}/events?previews=1"), None).await, Events::open(&test, &id, None).await);
+    let (with, without) = tokio::join!(with.rest(), without.rest());
+    let preview = with.iter().find(|event| event.name == "preview").expect("a preview");
+    let url = preview.data["dataUrl"].as_str().unwrap();
+    assert!(url.starts_with("data:image/jpeg;base64,/9j/"), "{}", &url[..url.len().min(40)]);
+    assert_eq!(preview.data["node"], "5");
+    assert!(without.iter().all(|event| event.name != "preview"));
+    assert_eq!((with.last().unwrap().name.as_str(), without.last().unwrap().name.as_str()), ("end", "end"));
+}
+
+#[tokio::test]
+async fn the_time_to_the_end_comes_from_earlier_runs_and_the_queue_ahead() {
+    let test = TestGateway::start().await;
+    test.register("picture", picture_workflow()).await;
+    test.sim.update(|switches| switches.step_ms = 400);
+    let wish = |seed: u64| json!({"prompt": "a cat", "steps": 3, "seed": seed});
+    assert_eq!(test.run("picture", wish(1)).await["status"], "succeeded");
+    let running = test.submit("picture", wish(2)).await;
+    let ahead = test.submit("picture", wish(3)).await;
+    let last = test.submit("picture", wish(4)).await;
+    let eta = |job: Value| job["progress"]["etaSeconds"].as_u64();
+    let told = until("a waiting job tells how long it may take", || async { eta(test.job(&last).await) }).await;
+    assert!(told >= 2, "one or two runs of more than a second, and its own: {told}");
+    for id in [running, ahead, last] {
+        assert_eq!(test.wait_ended(&id).await["status"], "succeeded");
+    }
 }

@@ -57,7 +57,17 @@ async fn health_tells_how_everything_is_whether_comfyui_is_there_or_not() {
 async fn capabilities_tell_the_workflows_and_the_limits() {
     let test = TestGateway::start().await;
     let capabilities = test.get("/capabilities").await.expect(200).json();
-    assert_eq!(fields(&capabilities), ["features", "formats", "maxBatch", "maxSize", "storageProvider", "workflows"]);
+    let names = [
+        "features",
+        "formats",
+        "maxBatch",
+        "maxInlineBytes",
+        "maxSize",
+        "maxUploadBytes",
+        "storageProvider",
+        "workflows",
+    ];
+    assert_eq!(fields(&capabilities), names);
     assert_eq!((&capabilities["maxSize"], &capabilities["maxBatch"]), (&json!(2048), &json!(4)));
     assert_eq!(capabilities["storageProvider"], "local");
     for format in ["png", "jpeg", "webp"] {

@@ -19,7 +19,19 @@ async fn an_output_is_listed_and_served_as_what_it_is() {
     let direct = test.get(&format!("{}?redirect=1", text(&list, "/items/0/url"))).await.expect(200);
     assert_eq!(direct.bytes.len() as u64, list["items"][0]["size"].as_u64().unwrap(), "a disk has no URLs of its own");
     let item = &list["items"][0];
-    let names = ["contentType", "createdAt", "file", "height", "kind", "nodeId", "sha256", "size", "url", "width"];
+    let names = [
+        "contentType",
+        "createdAt",
+        "file",
+        "height",
+        "kind",
+        "nodeId",
+        "sha256",
+        "size",
+        "thumbnailUrl",
+        "url",
+        "width",
+    ];
     assert_eq!(fields(item), names);
     assert_eq!(
         (&item["file"], &item["kind"], &item["nodeId"]),

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 const NOWHERE: &str = "http://127.0.0.1:9";
 /// A well-formed id that nothing has.
 const UNKNOWN: &str = "01900000-0000-7000-8000-000000000000";
-/// Inputs of a run of `sampler` or `fragile` that is over soon only once its steps take no time.
+/// Steps of a run of `sampler` or `fragile` that is over soon only once its steps take no time.
 const LONG: u64 = 1_000;
 /// What a step takes until then.
 const STEP_MS: u64 = 20;
