@@ -11,8 +11,8 @@ use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
 use super::link::Link;
-use crate::{Control, Heard};
 use crate::watchers::Watchers;
+use crate::{Control, Heard};
 
 /// How long a connection may take, and an answer to a ping.
 const PATIENCE: Duration = Duration::from_secs(2);

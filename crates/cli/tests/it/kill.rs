@@ -33,6 +33,7 @@ experiments!(
     a_lost_answer_of_comfyui_makes_no_second_prompt: 9,
     a_deadly_job_is_held_after_three_deaths_and_takes_no_other_with_it: 10,
     workers_are_replaced_under_load_without_a_trace: 15,
+    of_many_equal_jobs_one_is_run_whoever_dies: 18,
     a_flushed_redis_costs_time_only: 21,
     a_killed_redis_without_persistence_costs_time_only: 22,
     jobs_are_accepted_and_run_while_redis_is_away: 24,
@@ -40,4 +41,6 @@ experiments!(
     a_cancel_at_any_moment_ends_as_it_was_answered: 35,
     a_stopped_worker_hands_back_what_it_does_not_finish: 42,
     a_full_queue_is_taken_up_again_after_everything_was_restarted: 45,
+    a_webhook_whose_sender_died_is_sent_again_as_it_was: 48,
+    a_receiver_that_never_answers_delays_no_other: 50,
 );

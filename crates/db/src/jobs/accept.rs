@@ -6,7 +6,7 @@ use gateway_core::record::JobOptions;
 use gateway_core::{JobId, JobStatus, Owner, Timestamp};
 
 use crate::engine::{Conn, on_engine};
-use crate::jobs::aftermath::{Aftermath, after_end};
+use crate::jobs::aftermath::{Aftermath, Standing, after_end};
 use crate::jobs::sweep::queued;
 use crate::jobs::{Acceptance, Accepted, NewJob, QueuedJob, RequestKey};
 use crate::rows::{JOINED, JobRow, OutputRow, options_text};
@@ -224,7 +224,7 @@ fn take_over(
     insert(connection, &row)?;
     let shared: Vec<OutputRow> = made.iter().map(|output| output.shared_with(&row.id)).collect();
     on_engine!(connection, inner => diesel::insert_into(outputs::table).values(&shared).execute(inner))?;
-    after_end(connection, &row, &shared, None, now, aftermath)
+    after_end(connection, Standing::of(&row, &shared, now), aftermath)
 }
 
 /// The job that makes the result named `key` at the moment.

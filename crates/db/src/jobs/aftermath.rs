@@ -27,50 +27,56 @@ pub struct Aftermath {
     pub messages: bool,
 }
 
-/// Does what follows from the end of the job in `row`, as it stands now, with these `outputs`. A result is good until
-/// `cache_until`.
-pub(crate) fn after_end(
-    connection: &mut Conn,
-    row: &JobRow,
-    outputs: &[OutputRow],
-    cache_until: Option<i64>,
-    now: Timestamp,
-    aftermath: &mut Aftermath,
-) -> Result<(), DbError> {
-    if row.options.is_none() {
+/// A job as it stands now, and when that is.
+#[derive(Clone, Copy)]
+pub(crate) struct Standing<'a> {
+    pub(crate) row: &'a JobRow,
+    pub(crate) outputs: &'a [OutputRow],
+    /// Until when its outputs may serve as the result of identical jobs.
+    pub(crate) cache_until: Option<i64>,
+    pub(crate) now: Timestamp,
+}
+
+impl<'a> Standing<'a> {
+    /// A job whose outputs, if it has any, are no new result.
+    pub(crate) fn of(row: &'a JobRow, outputs: &'a [OutputRow], now: Timestamp) -> Self {
+        Self { row, outputs, cache_until: None, now }
+    }
+}
+
+/// Does what follows from the end of a job.
+pub(crate) fn after_end(connection: &mut Conn, job: Standing<'_>, aftermath: &mut Aftermath) -> Result<(), DbError> {
+    if job.row.options.is_none() {
         return Ok(());
     }
-    let options = row.options()?;
-    if let Some(event) = WebhookEvent::of_end(row.state()?) {
-        tell_of_job(connection, row, &options, event, outputs, now, aftermath)?;
+    let options = job.row.options()?;
+    if let Some(event) = WebhookEvent::of_end(job.row.state()?) {
+        tell_of_job(connection, job, &options, event, aftermath)?;
     }
     if let Some(batch) = options.batch {
-        aftermath.messages |= batches::job_ended(connection, batch, now)?;
+        aftermath.messages |= batches::job_ended(connection, batch, job.now)?;
     }
     match &options.cache_key {
         // What was taken over is no new result.
-        Some(key) if options.cached_from.is_none() => {
-            after_result(connection, row, key, outputs, cache_until, now, aftermath)
-        }
+        Some(key) if options.cached_from.is_none() => after_result(connection, job, key, aftermath),
         _ => Ok(()),
     }
 }
 
-/// Notes a message about the job in `row`, where its owner wants one of this kind.
+/// Notes a message about a job, where its owner wants one of this kind.
 pub(crate) fn tell_of_job(
     connection: &mut Conn,
-    row: &JobRow,
+    job: Standing<'_>,
     options: &JobOptions,
     event: WebhookEvent,
-    outputs: &[OutputRow],
-    now: Timestamp,
     aftermath: &mut Aftermath,
 ) -> Result<(), DbError> {
     let Some(callback) = options.callback.as_ref().filter(|callback| callback.wants(event)) else {
         return Ok(());
     };
+    let Standing { row, now, .. } = job;
+    let outputs: Vec<Output> = job.outputs.iter().cloned().map(OutputRow::into_output).collect();
     let job = row.clone().into_job()?;
-    let outputs: Vec<Output> = outputs.iter().cloned().map(OutputRow::into_output).collect();
     let message = Message {
         owner: &row.owner,
         subject: &row.id,
@@ -84,15 +90,8 @@ pub(crate) fn tell_of_job(
     Ok(())
 }
 
-fn after_result(
-    connection: &mut Conn,
-    row: &JobRow,
-    key: &str,
-    made: &[OutputRow],
-    cache_until: Option<i64>,
-    now: Timestamp,
-    aftermath: &mut Aftermath,
-) -> Result<(), DbError> {
+fn after_result(connection: &mut Conn, job: Standing<'_>, key: &str, aftermath: &mut Aftermath) -> Result<(), DbError> {
+    let Standing { row, outputs: made, cache_until, now } = job;
     connection.take_turns(key)?;
     let status = row.state()?;
     if let Some(until) = cache_until.filter(|_| status == JobStatus::Succeeded && !made.is_empty()) {
@@ -121,7 +120,7 @@ fn after_result(
     }
     diesel::delete(joined_jobs::table.filter(joined_jobs::leader_id.eq(&row.id))).execute(connection)?;
     for follower in &mut waiting {
-        end_with(connection, follower, row, made, now, aftermath)?;
+        end_with(connection, follower, job, aftermath)?;
     }
     Ok(())
 }
@@ -130,11 +129,10 @@ fn after_result(
 fn end_with(
     connection: &mut Conn,
     follower: &mut JobRow,
-    leader: &JobRow,
-    made: &[OutputRow],
-    now: Timestamp,
+    leader: Standing<'_>,
     aftermath: &mut Aftermath,
 ) -> Result<(), DbError> {
+    let Standing { row: leader, outputs: made, now, .. } = leader;
     let mut options = follower.options()?;
     options.cached_from = Some(leader.job_id()?);
     follower.status.clone_from(&leader.status);
@@ -155,7 +153,7 @@ fn end_with(
     let shared: Vec<OutputRow> = made.iter().map(|output| output.shared_with(&follower.id)).collect();
     on_engine!(connection, inner => diesel::insert_into(outputs::table).values(&shared).execute(inner))?;
     aftermath.ended.push((follower.job_id()?, follower.state()?));
-    after_end(connection, follower, &shared, None, now, aftermath)
+    after_end(connection, Standing::of(follower, &shared, now), aftermath)
 }
 
 /// The first of those that waited makes the result; the others wait for it.

@@ -7,7 +7,7 @@ use gateway_core::webhook::WebhookEvent;
 use gateway_core::{JobId, JobStatus, Timestamp};
 
 use crate::engine::{Conn, on_engine};
-use crate::jobs::aftermath::{Aftermath, tell_of_job};
+use crate::jobs::aftermath::{Aftermath, Standing, tell_of_job};
 use crate::jobs::{Claim, Claimed, Lease, Release, Renewal};
 use crate::rows::{JobRow, LogRow};
 use crate::schema::{job_logs, jobs, trash};
@@ -74,7 +74,8 @@ impl Database {
             let mut aftermath = Aftermath::default();
             if begins && row.options.is_some() {
                 let options = row.options()?;
-                tell_of_job(connection, &row, &options, WebhookEvent::Started, &[], now, &mut aftermath)?;
+                let job = Standing::of(&row, &[], now);
+                tell_of_job(connection, job, &options, WebhookEvent::Started, &mut aftermath)?;
             }
             Ok(Some(Claimed { job: row.into_job()?, look_first, messages: aftermath.messages }))
         })

@@ -9,7 +9,7 @@ use gateway_core::record::Output;
 use gateway_core::{JobError, JobId, JobStatus, Scope, Timestamp};
 
 use crate::engine::{Conn, on_engine};
-use crate::jobs::aftermath::{Aftermath, after_end};
+use crate::jobs::aftermath::{Aftermath, Standing, after_end};
 use crate::jobs::claim::{append_logs, discard, held};
 use crate::jobs::retention::remove;
 use crate::jobs::sweep::queued;
@@ -151,7 +151,8 @@ fn settle(
         let row: JobRow = jobs::table.find(&id).select(JobRow::as_select()).first(connection)?;
         let until = settlement.cache_for.and_then(|span| i64::try_from(span.as_millis()).ok());
         let until = until.map(|millis| now.plus_millis(millis).as_millis());
-        after_end(connection, &row, &rows, until, now, &mut aftermath)?;
+        let job = Standing { cache_until: until, ..Standing::of(&row, &rows, now) };
+        after_end(connection, job, &mut aftermath)?;
     }
     Ok(Some(aftermath))
 }
@@ -186,7 +187,7 @@ fn cancel(connection: &mut Conn, job: &JobRow, now: Timestamp) -> Result<Option<
             let mut aftermath = Aftermath::default();
             if changed > 0 {
                 diesel::delete(joined_jobs::table.find(&job.id)).execute(connection)?;
-                after_end(connection, &ended, &[], None, now, &mut aftermath)?;
+                after_end(connection, Standing::of(&ended, &[], now), &mut aftermath)?;
             }
             (changed, CancelOutcome::Canceled(aftermath))
         }

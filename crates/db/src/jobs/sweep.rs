@@ -10,7 +10,7 @@ use gateway_core::workflow::NeedsId;
 use gateway_core::{ErrorCode, JobError, JobId, JobStatus, Owner, Priority, Timestamp};
 
 use crate::engine::Conn;
-use crate::jobs::aftermath::{Aftermath, after_end};
+use crate::jobs::aftermath::{Aftermath, Standing, after_end};
 use crate::jobs::claim::append_logs;
 use crate::rows::JobRow;
 use crate::schema::{jobs, trash};
@@ -272,7 +272,7 @@ fn recover(
             .execute(connection)?;
         if changed > 0 {
             aftermath.ended.push((id, JobStatus::Failed));
-            after_end(connection, &ended, &[], None, now, aftermath)?;
+            after_end(connection, Standing::of(&ended, &[], now), aftermath)?;
         }
         (changed, line(LogLevel::Error, format!("its worker was lost {crashes} times: it is not tried again")))
     } else {

@@ -34,7 +34,7 @@ async fn measure(binary: &Path, postgres: &str, workers: usize) -> f64 {
     post("/queue/pause").await;
     // Whoever does not hear of it looks within five seconds.
     wait_paused(&stack, workers).await;
-    let load = Load { jobs: JOBS, rate: None, name: String::from("f"), url: stack.url("") };
+    let load = Load { jobs: JOBS, rate: None, name: String::from("f"), url: stack.url(""), callback: None };
     let submitted = load.run(stack.client().clone()).await;
     post("/queue/resume").await;
     let began = Instant::now();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use comfyui_sim::Switches;
-use gateway_testkit::stack::{Audit, Load, Stack, StackConfig, Watch};
+use gateway_testkit::stack::{Audit, Stack, StackConfig, Watch};
 
 /// Jobs of a run that ends by itself.
 const JOBS: usize = 100;
@@ -72,7 +72,7 @@ fn say(stack: &Stack) {
 
 async fn once(stack: Stack) -> ExitCode {
     let watch = Watch::start(stack.database().await);
-    let load = Load { jobs: JOBS, rate: None, name: String::from("once"), url: stack.url("") };
+    let load = stack.load("once", JOBS, None);
     let submitted = load.run(stack.client().clone()).await;
     let audit = Audit::of(&stack, &submitted, watch, Duration::from_secs(120)).await;
     println!("\n{JOBS} jobs: {:?}, {} prompts, {} promises broken", audit.states, audit.prompts, audit.broken.len());

@@ -36,7 +36,7 @@ pub(super) async fn canceled(place: &Place) -> Found {
     let jobs = place.scale.of(60_u64, 5_000);
     let trial = Trial::start(place, |config| config.switches.node_ms = 250).await;
     let client = trial.stack.client().clone();
-    let load = Load { jobs: 0, rate: None, name: String::from("r"), url: trial.stack.url("") };
+    let load = trial.stack.load("r", 0, None);
     let mut random = Random::new(place.seed);
     let mut clients = tokio::task::JoinSet::new();
     for number in 0..jobs {

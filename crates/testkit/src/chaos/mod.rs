@@ -3,6 +3,7 @@
 mod api;
 mod comfy;
 mod database;
+mod delivery;
 mod queue;
 mod single;
 mod workers;
@@ -11,7 +12,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::stack::{Audit, Load, Stack, StackConfig, Submitted, Watch};
+use crate::stack::{Audit, Stack, StackConfig, Submitted, Watch};
 
 /// How large experiments are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,7 @@ pub const EXPERIMENTS: &[(u32, &str)] = &[
     (9, "lose ComfyUI's answer to a prompt"),
     (10, "a job that kills its worker every time"),
     (15, "replace all workers one by one"),
+    (18, "kill who makes what many wait for"),
     (21, "flush Redis"),
     (22, "kill -9 a Redis that keeps nothing"),
     (24, "Redis away"),
@@ -76,6 +78,8 @@ pub const EXPERIMENTS: &[(u32, &str)] = &[
     (35, "cancel at a random moment"),
     (42, "SIGTERM with jobs of all lengths"),
     (45, "restart everything with a full queue"),
+    (48, "kill -9 who sends a webhook while it is under way"),
+    (50, "a receiver that never answers"),
 ];
 
 /// Runs one experiment.
@@ -98,6 +102,7 @@ async fn experiment(number: u32, place: &Place) -> Found {
         9 => comfy::lost_answers(place).await,
         10 => workers::poisoned(place).await,
         15 => workers::replaced(place).await,
+        18 => delivery::shared(place).await,
         21 => queue::flushed(place).await,
         22 => queue::killed(place).await,
         24 => queue::away(place).await,
@@ -105,6 +110,8 @@ async fn experiment(number: u32, place: &Place) -> Found {
         35 => comfy::canceled(place).await,
         42 => workers::stopped(place).await,
         45 => queue::restarted_full(place).await,
+        48 => delivery::sender_killed(place).await,
+        50 => delivery::dead_receiver(place).await,
         other => Found { broken: vec![format!("there is no experiment {other}")], ..Found::default() },
     }
 }
@@ -173,7 +180,7 @@ impl Trial {
 
     /// Submits jobs in the background.
     pub(crate) fn submit(&self, jobs: usize, rate: Option<f64>) -> tokio::task::JoinHandle<Vec<Submitted>> {
-        let load = Load { jobs, rate, name: String::from("r"), url: self.stack.url("") };
+        let load = self.stack.load("r", jobs, rate);
         tokio::spawn(load.run(self.stack.client().clone()))
     }
 

@@ -171,7 +171,7 @@ pub(super) async fn restarted_full(place: &Place) -> Found {
 
 impl Trial {
     fn submit_named(&self, name: &str, jobs: usize, rate: Option<f64>) -> tokio::task::JoinHandle<Vec<Submitted>> {
-        let load = crate::stack::Load { jobs, rate, name: name.to_owned(), url: self.stack.url("") };
+        let load = self.stack.load(name, jobs, rate);
         tokio::spawn(load.run(self.stack.client().clone()))
     }
 

@@ -26,6 +26,8 @@ pub struct Audit {
     pub dead: usize,
     /// Prompts that began to run.
     pub prompts: u64,
+    /// Messages that arrived, those that came again among them.
+    pub messages: usize,
     /// What broke a promise; empty where all hold.
     pub broken: Vec<String>,
 }
@@ -114,6 +116,7 @@ impl Audit {
         audit.rows(&jobs, accepted);
         audit.outputs(stack, &database, &jobs).await;
         audit.prompts(stack, &jobs).await;
+        audit.messages(stack, &database, &jobs).await;
         audit.left_over(stack, &database).await;
         audit
     }
@@ -202,6 +205,42 @@ impl Audit {
         }
     }
 
+    /// I6.
+    async fn messages(&mut self, stack: &Stack, database: &Database, jobs: &[Job]) {
+        let told: Vec<&Job> =
+            jobs.iter().filter(|job| job.options.callback.is_some() && job.status.is_ended()).collect();
+        let arrived = async {
+            until("every message arrives", || async {
+                let heard = heard(stack);
+                told.iter().all(|job| heard.contains_key(&job.id.to_string())).then_some(())
+            })
+            .await;
+        };
+        // One whose sender died is sent again when it lets go of it, and one that failed by its schedule.
+        let _ = tokio::time::timeout(Duration::from_secs(120), arrived).await;
+        let heard = heard(stack);
+        for job in told {
+            let id = job.id.to_string();
+            let Some(bodies) = heard.get(&id) else {
+                self.broken.push(format!("I6: nobody was told of the end of {id}"));
+                continue;
+            };
+            self.messages += bodies.len();
+            if bodies.iter().collect::<BTreeSet<_>>().len() > 1 {
+                self.broken.push(format!("I6: messages about {id} differ"));
+            }
+            let wanted = format!("\"type\":\"job.{}\"", job.status);
+            if !bodies.iter().all(|(_, body)| body.contains(&wanted)) {
+                self.broken.push(format!("I6: {id} is {}, and its message says otherwise", job.status));
+            }
+            match database.deliveries_of(&id).await {
+                Ok(records) if records.len() == 1 => {}
+                Ok(records) => self.broken.push(format!("I6: {} messages were written about {id}", records.len())),
+                Err(error) => self.broken.push(format!("I6: {error}")),
+            }
+        }
+    }
+
     /// I11.
     async fn left_over(&mut self, stack: &Stack, database: &Database) {
         let key = |name: &str| format!("{{gateway}}:{name}");
@@ -236,6 +275,17 @@ impl Audit {
             self.broken.push(format!("I11: {objects} objects for {:?}", self.states));
         }
     }
+}
+
+/// The id and the body of each message that came, by the job that it is about.
+fn heard(stack: &Stack) -> BTreeMap<String, Vec<(String, String)>> {
+    let mut heard: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for request in stack.receiver.requests() {
+        let job = request.json()["data"]["jobId"].as_str().unwrap_or_default().to_owned();
+        let body = String::from_utf8_lossy(&request.body).into_owned();
+        heard.entry(job).or_default().push((request.header("webhook-id").to_owned(), body));
+    }
+    heard
 }
 
 /// The SHA-256 of `bytes`, as records show it.

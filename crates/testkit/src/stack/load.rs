@@ -1,5 +1,5 @@
-//! Clients that submit jobs and do not give up: each job has a request id, and a client whose answer was lost looks
-//! whether the job is there before it sends it again.
+//! Clients that submit jobs and do not give up: each job has a request id, under which a client whose answer was lost
+//! sends it again and is told of the same job.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +25,8 @@ pub struct Load {
     pub name: String,
     /// Where to.
     pub url: String,
+    /// Who is told of the ends of jobs.
+    pub callback: Option<String>,
 }
 
 /// A job that was accepted.
@@ -75,54 +77,23 @@ impl Load {
             "workflowId": "tiny",
             "inputs": {"color": number % 0xff_ffff},
             "metadata": {"requestId": request_id},
+            "callbackUrl": self.callback,
         });
         let mut refusals = Vec::new();
         loop {
             let began = Instant::now();
-            let answer = client.post(format!("{}/jobs", self.url)).json(&body).send().await;
-            let unclear = match answer {
-                Ok(answer) if answer.status() == 202 => match answer.json::<Value>().await {
-                    Ok(job) => {
+            match client.post(format!("{}/jobs", self.url)).json(&body).send().await {
+                // 200: it was accepted before, and the answer was lost.
+                Ok(answer) if matches!(answer.status().as_u16(), 200 | 202) => {
+                    if let Ok(job) = answer.json::<Value>().await {
                         let id = job["jobId"].as_str().unwrap_or_default().to_owned();
                         return Submitted { id, request_id, took: began.elapsed(), refusals };
                     }
-                    Err(_cut) => true,
-                },
-                Ok(answer) => {
-                    refusals.push(answer.status().as_u16());
-                    // The load balancer's own answers: the replica may have taken the job.
-                    matches!(answer.status().as_u16(), 502 | 504)
                 }
-                Err(error) => {
-                    refusals.push(0);
-                    !error.is_connect()
-                }
-            };
-            if unclear && let Some(id) = self.find(client, &request_id).await {
-                return Submitted { id, request_id, took: began.elapsed(), refusals };
+                Ok(answer) => refusals.push(answer.status().as_u16()),
+                Err(_cut) => refusals.push(0),
             }
             tokio::time::sleep(AGAIN).await;
-        }
-    }
-
-    /// The job of a request, once the gateway says whether there is one.
-    async fn find(&self, client: &Client, request_id: &str) -> Option<String> {
-        // What was sent may still be on its way into the database.
-        tokio::time::sleep(AGAIN * 4).await;
-        loop {
-            let url = format!("{}/jobs?q={request_id}&limit=2", self.url);
-            let page: Option<Value> = match client.get(url).send().await {
-                Ok(answer) if answer.status().is_success() => answer.json().await.ok(),
-                Ok(answer) => {
-                    assert!(!answer.status().is_client_error(), "the look-up is refused: {answer:?}");
-                    None
-                }
-                Err(_gone) => None,
-            };
-            match page {
-                Some(page) => return page["items"][0]["jobId"].as_str().map(str::to_owned),
-                None => tokio::time::sleep(AGAIN).await,
-            }
         }
     }
 }

@@ -20,12 +20,16 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gateway::tiny_workflow;
+use crate::receiver::Receiver;
 use crate::wait::until;
 pub(crate) use audit::hash;
 pub use audit::{Audit, Watch};
 pub use load::{Load, Submitted};
 pub use process::{Process, free_port};
 pub use servers::{HaProxy, Postgres, Redis};
+
+/// What messages are signed with.
+pub const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// What a stack is made of.
 #[derive(Debug, Clone)]
@@ -91,6 +95,8 @@ pub struct Stack {
     pub postgres: Postgres,
     /// The outputs.
     pub s3: S3Server,
+    /// Whoever is told of the ends of jobs.
+    pub receiver: Receiver,
     client: Client,
     folder: TempDir,
 }
@@ -106,6 +112,7 @@ impl Stack {
         let postgres =
             Postgres::new(&config.postgres, &format!("s_{}_{}", std::process::id(), unique.expect("a name")));
         let s3 = S3Server::start(None).await.expect("an S3 server");
+        let receiver = Receiver::start().await;
         let mut sims = Vec::new();
         for _ in 0..config.workers {
             let sim = SimConfig { switches: config.switches.clone(), ..SimConfig::default() };
@@ -115,7 +122,8 @@ impl Stack {
         let proxy = HaProxy::start(folder.path(), api_ports);
         let client = Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
         let (apis, workers) = (Vec::new(), Vec::new());
-        let mut stack = Self { config, apis, api_ports, workers, sims, proxy, redis, postgres, s3, client, folder };
+        let mut stack =
+            Self { config, apis, api_ports, workers, sims, proxy, redis, postgres, s3, receiver, client, folder };
         for number in 0..2 {
             let api = stack.spawn_api(number);
             stack.apis.push(api);
@@ -148,6 +156,12 @@ impl Stack {
     /// The URL of an API.
     pub fn api_url(&self, number: usize) -> String {
         format!("http://127.0.0.1:{}", self.api_ports[number])
+    }
+
+    /// Jobs to submit, with somebody who is told of their ends.
+    pub fn load(&self, name: &str, jobs: usize, rate: Option<f64>) -> Load {
+        let callback = Some(self.receiver.url("/hook"));
+        Load { jobs, rate, name: name.to_owned(), url: self.url(""), callback }
     }
 
     /// The HTTP client.
@@ -257,6 +271,10 @@ impl Stack {
             .env("SHUTDOWN_DELAY_SECONDS", "3")
             .env("SHUTDOWN_GRACE_SECONDS", self.config.grace.to_string())
             .env("COMFYUI_POLL_MS", "200")
+            .env("WEBHOOK_SECRET", WEBHOOK_SECRET)
+            .env("WEBHOOK_ALLOWED_DOMAINS", format!("127.0.0.1:{}", self.receiver.port()))
+            // Each job is to be run: what is counted is its run.
+            .env("CACHE_ENABLED", "false")
             .env("RUST_BACKTRACE", "0");
         for (name, value) in &self.config.variables {
             command.env(name, value);

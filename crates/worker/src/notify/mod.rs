@@ -23,7 +23,7 @@ const PER_HOST: usize = 4;
 /// How long a receiver may take, from looking up its name to the end of its answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How long a message is held: a try, and noting it.
-const HOLD: Duration = Duration::from_secs(30);
+const HOLD: Duration = Duration::from_secs(20);
 /// How often the outbox is looked at for what other processes put there.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long to wait where all that is due is for hosts that are busy.

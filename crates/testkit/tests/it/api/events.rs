@@ -178,12 +178,14 @@ async fn previews_come_to_whoever_asks_for_them_and_to_nobody_else() {
         switches.preview_method = PreviewMethod::Jpeg;
     });
     let id = test.submit("picture", json!({"prompt": "a cat", "steps": 25})).await;
-    let (mut with, mut without) =
-        (Events::open_at(&test, &format!("/jobs/{id}/events?previews=1"), None).await, Events::open(&test, &id, None).await);
+    let (mut with, mut without) = (
+        Events::open_at(&test, &format!("/jobs/{id}/events?previews=1"), None).await,
+        Events::open(&test, &id, None).await,
+    );
     let (with, without) = tokio::join!(with.rest(), without.rest());
     let preview = with.iter().find(|event| event.name == "preview").expect("a preview");
     let url = preview.data["dataUrl"].as_str().unwrap();
-    assert!(url.starts_with("data:image/jpeg;base64,/9j/"), "{}", &url[..url.len().min(40)]);
+    assert!(url.starts_with("data:image/jpeg;base64,/9j/"), "{url:.40}");
     assert_eq!(preview.data["node"], "5");
     assert!(without.iter().all(|event| event.name != "preview"));
     assert_eq!((with.last().unwrap().name.as_str(), without.last().unwrap().name.as_str()), ("end", "end"));
