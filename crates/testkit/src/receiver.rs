@@ -1,4 +1,4 @@
-//! A receiver of webhooks: records what it is sent, answers as it is told. Judges nothing.
+//! Whom the gateway calls, with webhooks or for files: records what it is sent, answers as it is told. Judges nothing.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -53,6 +53,7 @@ pub struct Received {
 pub struct Reply {
     status: StatusCode,
     headers: HeaderMap,
+    body: Bytes,
     course: Course,
 }
 
@@ -161,7 +162,7 @@ impl Reply {
     /// This status, without a body.
     pub fn status(status: u16) -> Self {
         let status = StatusCode::from_u16(status).expect("a status");
-        Self { status, headers: HeaderMap::new(), course: Course::Whole }
+        Self { status, headers: HeaderMap::new(), body: Bytes::new(), course: Course::Whole }
     }
 
     /// 200 with a body that never ends: a byte now and then.
@@ -184,6 +185,13 @@ impl Reply {
     pub fn header(mut self, name: &'static str, value: &str) -> Self {
         let value = HeaderValue::from_str(value).expect("a header's value");
         self.headers.append(HeaderName::from_static(name), value);
+        self
+    }
+
+    /// With this body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
         self
     }
 
@@ -211,7 +219,10 @@ async fn receive(
     lock(&shared.requests).push(received.clone());
     let reply = (shared.answer)(&received);
     match reply.course {
-        Course::Whole => reply.response(Body::empty()),
+        Course::Whole => {
+            let body = reply.body.clone();
+            reply.response(body.into())
+        }
         Course::Drip => reply.response(dripping(gone)),
         Course::Hang => {
             let _ = gone.wait_for(|gone| *gone).await;

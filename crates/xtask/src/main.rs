@@ -32,7 +32,8 @@ enum Chore {
     },
     /// Run what must hold before a change lands.
     Ci,
-    /// Measure the whole system: overhead, gap, accept, footprint, shared, latency, fleet, all.
+    /// Measure the whole system: overhead, gap, accept, footprint, cache, watchers, convert, shared,
+    /// latency, fleet, all.
     Bench {
         /// What to measure.
         name: String,

@@ -15,6 +15,7 @@
 
 mod accept;
 mod bare;
+mod delivery;
 mod fleet;
 mod footprint;
 mod gap;
@@ -59,6 +60,12 @@ enum What {
     Shared,
     /// Lists and single jobs at 1,000 and at 1,000,000 jobs.
     Latency,
+    /// POST /jobs whose result is in the cache, against one whose is not.
+    Cache,
+    /// A thousand watchers of running jobs.
+    Watchers,
+    /// Conversions of pictures, and what they do to everybody else.
+    Convert,
     /// All of them.
     All,
     /// The bare handler that `accept` and `shared` compare with.
@@ -79,11 +86,17 @@ async fn main() {
         What::Fleet => fleet::run(binary, &postgres()).await,
         What::Shared => shared::run(binary, &postgres()).await,
         What::Latency => latency::run(binary, &postgres()).await,
+        What::Cache => delivery::cache(binary).await,
+        What::Watchers => delivery::watchers(binary).await,
+        What::Convert => delivery::conversion(binary).await,
         What::All => {
             footprint::run(binary).await;
             overhead::run(binary).await;
             gap::run(binary).await;
             accept::run(binary).await;
+            delivery::cache(binary).await;
+            delivery::watchers(binary).await;
+            delivery::conversion(binary).await;
             shared::run(binary, &postgres()).await;
             latency::run(binary, &postgres()).await;
             fleet::run(binary, &postgres()).await;

@@ -107,6 +107,8 @@ pub(crate) async fn gateway(binary: &Path, folder: &Path, comfyui: u16, env: &[(
         .env("STORAGE_LOCAL_PATH", folder.join("outputs"))
         .env("QUEUE_MAX_DEPTH", "10000000")
         .env("LOG_LEVEL", "warn")
+        // What is measured is the work, not its absence.
+        .env("CACHE_ENABLED", "false")
         .envs(env.iter().copied());
     Process::start(command, format!("http://127.0.0.1:{port}"), probe).await
 }

@@ -2,6 +2,7 @@
 //! stopped after. What the environment names is used in their place.
 
 mod postgres;
+mod python;
 mod redis;
 
 use std::net::TcpListener;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use self::postgres::Postgres;
+use self::python::Python;
 use self::redis::Redis;
 
 /// How long a server may take to answer.
@@ -22,6 +24,7 @@ pub(crate) struct Services {
     postgres: Server<Postgres>,
     redis: Server<Redis>,
     s3: Vec<(&'static str, String)>,
+    python: Option<String>,
 }
 
 /// One server, where there is one.
@@ -41,6 +44,7 @@ impl Services {
             postgres: server("Postgres", postgres, Postgres::start)?,
             redis: server("Redis", variable("REDIS_URL"), Redis::start)?,
             s3: given_s3(),
+            python: python()?,
         };
         // Tests start their own; without one, those of the whole stack are left out like those of Redis.
         if let Err(error) = program("haproxy", "haproxy") {
@@ -58,7 +62,12 @@ impl Services {
         for (name, package) in [("redis-server", "redis-server"), ("haproxy", "haproxy")] {
             program(name, package)?;
         }
-        Ok(Self { postgres: server("Postgres", postgres, Postgres::start)?, redis: Server::None, s3: Vec::new() })
+        Ok(Self {
+            postgres: server("Postgres", postgres, Postgres::start)?,
+            redis: Server::None,
+            s3: Vec::new(),
+            python: None,
+        })
     }
 
     /// The URL of Postgres.
@@ -83,7 +92,11 @@ impl Services {
             Server::None => ("TEST_WITHOUT_REDIS", "1"),
         };
         let s3 = self.s3.iter().map(|(name, value)| (*name, value.as_str()));
-        [postgres, redis].into_iter().chain(s3).collect()
+        let python = match &self.python {
+            Some(path) => ("TEST_PYTHON", path.as_str()),
+            None => ("TEST_WITHOUT_PYTHON", "1"),
+        };
+        [postgres, redis, python].into_iter().chain(s3).collect()
     }
 }
 
@@ -114,6 +127,18 @@ fn server<S>(name: &str, given: Option<String>, start: impl FnOnce() -> Result<S
             Ok(Server::None)
         }
         Err(error) => Err(error.context(format!("{name} for the tests"))),
+    }
+}
+
+/// The interpreter of the tests that use what users have.
+fn python() -> Result<Option<String>> {
+    match Python::prepare() {
+        Ok(python) => Ok(Some(python.path().into_owned())),
+        Err(error) if variable("CI").is_none() => {
+            eprintln!("!! Python and its packages can't be had here, so their tests are LEFT OUT: {error:#}");
+            Ok(None)
+        }
+        Err(error) => Err(error.context("Python for the tests")),
     }
 }
 

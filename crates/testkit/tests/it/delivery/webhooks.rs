@@ -186,6 +186,47 @@ async fn a_message_is_signed_and_what_was_changed_on_its_way_is_not_accepted() {
     }
 }
 
+/// What a receiver in Python does: it reads the secret, the headers and the body from a file, and what is accepted.
+const PYTHON: &str = r#"
+import json, sys
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+case = json.load(open(sys.argv[1]))
+def accepts(body, **changed):
+    try:
+        Webhook(case["secret"]).verify(body, {**case["headers"], **changed})
+        return True
+    except WebhookVerificationError:
+        return False
+body = case["body"]
+assert accepts(body), "as it came"
+assert json.loads(body)["type"] == "job.succeeded"
+assert not accepts(body + " "), "another body"
+assert not accepts(body, **{"webhook-id": "01900000-0000-7000-8000-000000000000"}), "another id"
+later = str(int(case["headers"]["webhook-timestamp"]) + 1)
+assert not accepts(body, **{"webhook-timestamp": later}), "another time"
+"#;
+
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the test command tells where its Python is")]
+async fn the_library_for_python_accepts_what_is_sent_and_nothing_that_was_changed() {
+    let Ok(python) = std::env::var("TEST_PYTHON") else {
+        assert!(std::env::var("TEST_WITHOUT_PYTHON").is_ok(), "no Python: run the tests by `cargo xtask test`");
+        return;
+    };
+    let receiver = Receiver::start().await;
+    let test = start(signing(&receiver, SECRET)).await;
+    told_job(&test, 1, &receiver.url("/hook")).await;
+    let [request] = receiver.until_count(1).await.try_into().expect("one request");
+    let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
+    let headers: Value = names.into_iter().map(|name| (name.to_owned(), json!(request.header(name)))).collect();
+    let case = json!({"secret": SECRET, "headers": headers, "body": String::from_utf8(request.body).expect("text")});
+    let (script, file) = (test.folder().join("receiver.py"), test.folder().join("case.json"));
+    std::fs::write(&script, PYTHON).expect("written");
+    std::fs::write(&file, case.to_string()).expect("written");
+    let output = std::process::Command::new(python).args([&script, &file]).output().expect("Python runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[tokio::test]
 async fn while_a_secret_is_replaced_receivers_with_either_accept() {
     let receiver = Receiver::start().await;
