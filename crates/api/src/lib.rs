@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod admin;
+mod auth;
 mod batches;
 mod body;
 mod correlate;

@@ -48,6 +48,8 @@ fn all(config: &mut ServiceConfig) {
         .service(at("/batches", "POST").post(batches::create_batch))
         .service(at("/batches/{id}", "GET").get(batches::find_batch))
         .service(at("/batches/{id}/cancel", "POST").post(batches::cancel_batch))
+        .service(at("/batches/{id}/webhooks", "GET").get(webhooks::list_batch_deliveries))
+        .service(at("/batches/{id}/webhooks/{delivery}/redeliver", "POST").post(webhooks::redeliver_batch))
         .service(at("/uploads", "POST").post(files::create_upload))
         .service(at("/jobs/{id}/webhooks", "GET").get(webhooks::list_deliveries))
         .service(at("/jobs/{id}/webhooks/{delivery}/redeliver", "POST").post(webhooks::redeliver))

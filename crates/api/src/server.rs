@@ -10,6 +10,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use tokio::sync::watch;
 
+use crate::auth::identify;
 use crate::correlate::correlate;
 use crate::routes;
 use crate::state::ApiState;
@@ -45,7 +46,11 @@ impl Server {
         let http = state.parts.http.clone();
         let (stopping, leaving, delay) = (Arc::clone(&state.stopping), Arc::clone(&state.leaving), http.delay);
         let server = HttpServer::new(move || {
-            App::new().app_data(web::Data::new(state.clone())).wrap(from_fn(correlate)).configure(routes::configure)
+            App::new()
+                .app_data(web::Data::new(state.clone()))
+                .wrap(from_fn(identify))
+                .wrap(from_fn(correlate))
+                .configure(routes::configure)
         })
         .client_request_timeout(HEADER_DEADLINE)
         .keep_alive(KEEP_ALIVE)

@@ -9,7 +9,7 @@ use gateway_broker::{BackendState, Broker};
 use gateway_config::{CacheSettings, Environment, FileSettings, HttpSettings, LimitSettings, QueueSettings};
 use gateway_core::cache::digest;
 use gateway_core::workflow::{NodeCatalog, SizeLimits, Workflow, WorkflowSource};
-use gateway_core::{Caller, CursorKey, JobId, JobIdSequence, Owner, Role};
+use gateway_core::{CursorKey, JobId, JobIdSequence, Owner};
 use gateway_db::{Database, DbError, WorkflowRecord};
 use gateway_storage::Storage;
 use moka::sync::Cache;
@@ -123,11 +123,6 @@ impl ApiState {
             workflows: Cache::builder().max_capacity(1_000).time_to_live(WORKFLOW_TTL).build(),
             ended: Cache::builder().max_capacity(ENDED_JOBS).time_to_live(ENDED_TTL).build(),
         })
-    }
-
-    /// Whoever asks. This gateway asks for no credentials: everybody is its one owner.
-    pub(crate) fn caller(&self) -> Caller {
-        Caller { owner: Owner::local(), role: Role::Admin }
     }
 
     /// How many jobs wait: as the queue says, or while that is away the database; of a moment ago where asking costs.

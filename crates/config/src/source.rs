@@ -56,7 +56,8 @@ impl Source {
             .lowercase(false)
             .iter()
             .map(|(name, value)| (name.to_string(), value))
-            .filter(|(name, _)| is_known(name))
+            // What is empty says nothing: it must not hide what the file says.
+            .filter(|(name, value)| is_known(name) && !value.trim().is_empty())
             .collect();
         let overrides = overrides.0.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let layers = [

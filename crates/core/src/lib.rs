@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+pub mod access;
 pub mod allowlist;
+pub mod audit;
 pub mod cache;
 pub mod cursor;
 pub mod error_code;
@@ -24,5 +26,5 @@ pub use fault::Fault;
 pub use ids::{BatchId, DeliveryId, IdError, JobId, JobIdSequence, UploadId};
 pub use job::{JobError, JobStatus, NodeRef, Priority};
 pub use output::OutputKind;
-pub use owner::{Caller, Owner, Role, Scope};
+pub use owner::{Owner, Role, Scope};
 pub use timestamp::Timestamp;

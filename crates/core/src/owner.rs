@@ -38,22 +38,18 @@ pub enum Role {
     User,
 }
 
-/// Whoever sent a request.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    /// Whose jobs it creates.
-    pub owner: Owner,
-    /// What it may do.
-    pub role: Role,
-}
-
-impl Caller {
-    /// Which rows this caller may touch.
-    pub fn scope(&self) -> Scope {
-        match self.role {
-            Role::Admin => Scope::All,
-            Role::User => Scope::Owner(self.owner.clone()),
+impl Role {
+    /// The name in configuration, tokens and the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::User => "user",
         }
+    }
+
+    /// The role named `text`.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Admin, Self::User].into_iter().find(|role| role.as_str() == text)
     }
 }
 

@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(test)]
+mod access_tests;
+mod audit;
 mod batches;
 mod cache;
 mod clock;
@@ -8,6 +11,7 @@ mod deliveries;
 mod engine;
 mod error;
 mod jobs;
+mod keys;
 mod lock;
 mod rows;
 mod schema;
@@ -18,6 +22,7 @@ mod uploads;
 mod workflows;
 mod writer;
 
+pub use audit::{AuditFilter, AuditRecord, NewAudit};
 pub use batches::{Batch, NewBatch};
 pub use cache::CachedResult;
 pub use connection::{Access, Database};
@@ -28,5 +33,6 @@ pub use jobs::{
     Acceptance, Accepted, Aftermath, CancelOutcome, Claim, Claimed, DeleteOutcome, Filter, Lease, NewJob, QueuedJob,
     Recovered, Release, Renewal, RequestKey, Retention, Settlement, Stats, Swept,
 };
+pub use keys::StoredKey;
 pub use uploads::Upload;
 pub use workflows::{NewWorkflow, WorkflowRecord, WorkflowSummary};

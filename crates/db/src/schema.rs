@@ -196,6 +196,35 @@ diesel::table! {
     batch_jobs (batch_id, position) { batch_id -> Text, position -> Integer, job_id -> Text, }
 }
 
+diesel::table! {
+    api_keys (id) {
+        id -> Text,
+        name -> Text,
+        role -> Text,
+        hash -> Text,
+        rights -> Text,
+        created_at -> BigInt,
+        created_by -> Text,
+        expires_at -> Nullable<BigInt>,
+        last_used_at -> Nullable<BigInt>,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    audit (seq) {
+        seq -> BigInt,
+        time -> BigInt,
+        actor -> Text,
+        action -> Text,
+        target -> Text,
+        correlation_id -> Text,
+        address -> Text,
+        detail -> Text,
+        hash -> Text,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     workflows,
     workflow_versions,

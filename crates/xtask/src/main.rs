@@ -51,6 +51,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Run the tests that take minutes.
+    Soak,
     /// Prove who may know whom.
     Arrows,
     /// Check licences, sources and advisories of the dependencies.
@@ -65,6 +67,7 @@ fn main() -> Result<()> {
         Chore::Bench { name } => bench(&name),
         Chore::Stack { args } => with_processes("stack", &args),
         Chore::Chaos { args } => with_processes("chaos", &args),
+        Chore::Soak => test(&["--", "--ignored", "--nocapture"].map(str::to_owned)),
         Chore::Arrows => arrows::check(),
         Chore::Deny => deny::check(),
     }

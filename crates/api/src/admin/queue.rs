@@ -6,6 +6,7 @@ use gateway_broker::Control;
 use gateway_core::{ErrorCode, Scope};
 use serde_json::{Value, json};
 
+use crate::auth::Admin;
 use crate::body::Nothing;
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
@@ -15,6 +16,7 @@ use crate::state::ApiState;
 /// Workers take no more jobs until the queue is resumed; jobs are accepted all the same, and those that run go on.
 pub(crate) async fn pause_queue(
     state: Data<ApiState>,
+    _: Admin,
     correlation: CorrelationId,
     _: Nothing,
 ) -> Result<Json<Value>, ApiError> {
@@ -24,6 +26,7 @@ pub(crate) async fn pause_queue(
 /// Workers take jobs again.
 pub(crate) async fn resume_queue(
     state: Data<ApiState>,
+    _: Admin,
     correlation: CorrelationId,
     _: Nothing,
 ) -> Result<Json<Value>, ApiError> {
@@ -42,6 +45,7 @@ async fn set_paused(state: &ApiState, correlation: &CorrelationId, paused: bool)
 /// A new job with the inputs of one whose workers were lost.
 pub(crate) async fn retry_dead(
     state: Data<ApiState>,
+    admin: Admin,
     path: Path<String>,
     correlation: CorrelationId,
     nothing: Nothing,
@@ -52,5 +56,5 @@ pub(crate) async fn retry_dead(
         let error = ApiError::new(ErrorCode::Conflict, "the job did not fail because its workers were lost");
         return Err(error.recommend("POST /jobs/{id}/retry repeats any other job that has ended"));
     }
-    retry_job(state, path, correlation, nothing).await
+    retry_job(state, path, admin.0, correlation, nothing).await
 }

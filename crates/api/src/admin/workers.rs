@@ -6,6 +6,7 @@ use gateway_broker::Control;
 use gateway_core::ErrorCode;
 use serde_json::{Value, json};
 
+use crate::auth::Admin;
 use crate::body::Nothing;
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
@@ -13,7 +14,11 @@ use crate::query::Query;
 use crate::state::ApiState;
 
 /// The workers that live, with their ComfyUI servers.
-pub(crate) async fn list_workers(state: Data<ApiState>, request: HttpRequest) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn list_workers(
+    state: Data<ApiState>,
+    _: Admin,
+    request: HttpRequest,
+) -> Result<Json<Value>, ApiError> {
     Query::read(&request, &[])?.check()?;
     Ok(Json(json!({"items": state.parts.broker.workers().await, "nextCursor": Value::Null})))
 }
@@ -21,6 +26,7 @@ pub(crate) async fn list_workers(state: Data<ApiState>, request: HttpRequest) ->
 /// Lets a worker take no more jobs; those that it has end.
 pub(crate) async fn drain_worker(
     state: Data<ApiState>,
+    _: Admin,
     path: Path<String>,
     correlation: CorrelationId,
     _: Nothing,

@@ -5,6 +5,7 @@ use actix_web::web::{Data, Path};
 use gateway_core::ErrorCode;
 use serde_json::json;
 
+use crate::auth::Caller;
 use crate::batches::{not_found, parse_id};
 use crate::body::Nothing;
 use crate::correlate::CorrelationId;
@@ -18,11 +19,12 @@ const PAGE: i64 = 200;
 pub(crate) async fn cancel_batch(
     state: Data<ApiState>,
     path: Path<String>,
+    caller: Caller,
     correlation: CorrelationId,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let id = parse_id(&path)?;
-    let scope = state.caller().scope();
+    let scope = caller.scope();
     let database = &state.parts.database;
     let batch = database.find_batch(id, scope.clone()).await?.ok_or_else(not_found)?;
     if batch.ended_at.is_some() {

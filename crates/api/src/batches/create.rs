@@ -9,6 +9,7 @@ use gateway_core::{BatchId, ErrorCode, Fault, JobId};
 use gateway_db::{Acceptance, Accepted, NewBatch};
 use serde_json::Value;
 
+use crate::auth::Caller;
 use crate::batches::find::view;
 use crate::batches::request::{self, BatchRequest};
 use crate::body::read_object;
@@ -24,6 +25,7 @@ use crate::state::ApiState;
 /// Accepts a batch.
 pub(crate) async fn create_batch(
     state: Data<ApiState>,
+    caller: Caller,
     correlation: CorrelationId,
     request: HttpRequest,
     payload: Payload,
@@ -31,7 +33,7 @@ pub(crate) async fn create_batch(
     Query::read(&request, &[])?.check()?;
     let body = read_object(&request, payload, state.parts.http.max_job_bytes).await?;
     let key = idempotency::key(&request, &body)?;
-    let owner = state.caller().owner;
+    let owner = caller.owner.clone();
     if let Some(key) = &key
         && let Some(known) = state.parts.database.find_request(&owner, key).await?
     {
@@ -49,7 +51,7 @@ pub(crate) async fn create_batch(
         check_callback(&state, callback).await?;
     }
     let id = BatchId::new(state.parts.database.now(), rand::random());
-    let items = submit_all(&state, &mut request, &correlation, id).await?;
+    let items = submit_all(&state, &caller, &mut request, &correlation, id).await?;
     let hits = items.iter().filter(|item| item.hit.is_some()).count();
     check_room(&state, u64::try_from(items.len() - hits).unwrap_or(u64::MAX)).await?;
     let batch = NewBatch {
@@ -75,6 +77,7 @@ pub(crate) async fn create_batch(
 /// Every job of the batch, checked; or the faults of all.
 async fn submit_all(
     state: &ApiState,
+    caller: &Caller,
     request: &mut BatchRequest,
     correlation: &CorrelationId,
     batch: BatchId,
@@ -82,12 +85,12 @@ async fn submit_all(
     let ready = state.workflow(&request.shared.workflow_id).await?;
     // What all jobs share is fetched once.
     let JobRequest { inputs, params, .. } = &mut request.shared;
-    files::settle(state, &ready.workflow, inputs, params).await?;
+    files::settle(state, caller, &ready.workflow, inputs, params).await?;
     let mut faults = Vec::new();
     let mut items = Vec::with_capacity(request.items.len());
     for (index, item) in request.items.iter().enumerate() {
         let besides = Besides { batch: Some(batch), ..Besides::default() };
-        match submit(state, request.of(item), correlation.clone(), besides).await {
+        match submit(state, caller, request.of(item), correlation.clone(), besides).await {
             Ok(submission) => items.push(submission.acceptance),
             Err(error) if error.code == ErrorCode::ValidationError && request.listed => {
                 let at = |fault: Fault| Fault::new(format!("/items/{index}{}", fault.path), fault.message);

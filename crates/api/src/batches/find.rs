@@ -6,6 +6,7 @@ use gateway_core::JobId;
 use gateway_db::Batch;
 use serde_json::{Value, json};
 
+use crate::auth::Caller;
 use crate::batches::{not_found, parse_id};
 use crate::error::ApiError;
 use crate::query::Query;
@@ -15,12 +16,13 @@ use crate::state::ApiState;
 pub(crate) async fn find_batch(
     state: Data<ApiState>,
     path: Path<String>,
+    caller: Caller,
     request: HttpRequest,
 ) -> Result<Json<Value>, ApiError> {
     Query::read(&request, &[])?.check()?;
     let id = parse_id(&path)?;
     let database = &state.parts.database;
-    let batch = database.find_batch(id, state.caller().scope()).await?.ok_or_else(not_found)?;
+    let batch = database.find_batch(id, caller.scope()).await?.ok_or_else(not_found)?;
     let ids = database.jobs_of_batch(id, 0, i64::from(batch.total)).await?;
     Ok(Json(view(&batch, &ids)))
 }

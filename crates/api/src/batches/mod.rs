@@ -13,10 +13,10 @@ use gateway_core::{BatchId, ErrorCode};
 
 use crate::error::ApiError;
 
-fn not_found() -> ApiError {
+pub(crate) fn not_found() -> ApiError {
     ApiError::new(ErrorCode::BatchNotFound, "there is no such batch")
 }
 
-fn parse_id(text: &str) -> Result<BatchId, ApiError> {
+pub(crate) fn parse_id(text: &str) -> Result<BatchId, ApiError> {
     text.parse().map_err(|_error| not_found())
 }

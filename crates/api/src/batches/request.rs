@@ -27,7 +27,7 @@ pub(super) struct BatchRequest {
 
 /// Reads `body`; gives what could be read, and every fault.
 pub(super) fn read(mut body: Map<String, Value>, now: Timestamp) -> (BatchRequest, Vec<Fault>) {
-    let (items, sweep) = (body.remove("items"), body.remove("sweep"));
+    let (items, sweep) = (body.shift_remove("items"), body.shift_remove("sweep"));
     let mut faults = Vec::new();
     let listed = items.is_some();
     let items = match (items, sweep) {
@@ -42,7 +42,7 @@ pub(super) fn read(mut body: Map<String, Value>, now: Timestamp) -> (BatchReques
             Vec::new()
         }
     };
-    if body.remove("webhookEvents").is_some() {
+    if body.shift_remove("webhookEvents").is_some() {
         faults.push(Fault::new("/webhookEvents", "a batch tells once, when its last job has ended"));
     }
     let (shared, more) = request::read(body, now);

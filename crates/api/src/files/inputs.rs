@@ -12,6 +12,7 @@ use gateway_db::Upload;
 use gateway_egress::SendError;
 use serde_json::{Map, Value, json};
 
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::files::keep::Incoming;
 use crate::state::ApiState;
@@ -23,6 +24,7 @@ const FETCH: Duration = Duration::from_secs(20);
 /// in `inputs` and `params`, too: jobs keep no bytes. Gives the uploads that the job uses.
 pub(crate) async fn take_in(
     state: &ApiState,
+    caller: &Caller,
     workflow: &Workflow,
     resolved: &mut Map<String, Value>,
     inputs: &mut Map<String, Value>,
@@ -33,7 +35,7 @@ pub(crate) async fn take_in(
     for (name, kind) in workflow.file_inputs() {
         let Some(Value::Object(given)) = resolved.get(name) else { continue };
         let place = if params.contains_key(name) { "params" } else { "inputs" };
-        match record(state, given, kind).await {
+        match record(state, caller, given, kind).await {
             Ok(Found { record, upload, inline }) => {
                 uploads.extend(upload);
                 if let Some(upload) = upload.filter(|_| inline) {
@@ -54,6 +56,7 @@ pub(crate) async fn take_in(
 /// Takes in the files of `inputs` and `params` that are fetched or decoded, and names them by their uploads.
 pub(crate) async fn settle(
     state: &ApiState,
+    caller: &Caller,
     workflow: &Workflow,
     inputs: &mut Map<String, Value>,
     params: &mut Map<String, Value>,
@@ -63,8 +66,8 @@ pub(crate) async fn settle(
             let Some(Value::Object(given)) = part.get(name) else { continue };
             let text = |field: &str| given.get(field).and_then(Value::as_str).filter(|_| given.len() == 1);
             let taken = match (text("base64"), text("url")) {
-                (Some(encoded), _) => async { keep(state, decode(encoded)?).await }.await,
-                (None, Some(url)) => fetch(state, url).await,
+                (Some(encoded), _) => async { keep(state, caller, decode(encoded)?).await }.await,
+                (None, Some(url)) => fetch(state, caller, url).await,
                 (None, None) => continue,
             };
             let upload = taken.map_err(|error| match error.status {
@@ -90,22 +93,27 @@ struct Found {
     inline: bool,
 }
 
-async fn record(state: &ApiState, given: &Map<String, Value>, kind: FileKind) -> Result<Found, ApiError> {
+async fn record(
+    state: &ApiState,
+    caller: &Caller,
+    given: &Map<String, Value>,
+    kind: FileKind,
+) -> Result<Found, ApiError> {
     let text = |field: &str| given.get(field).and_then(Value::as_str);
     if let Some(id) = text("uploadId") {
-        let upload = find_upload(state, id).await?;
+        let upload = find_upload(state, caller, id).await?;
         return of_upload(upload, kind, false);
     }
     if let Some(encoded) = text("base64") {
-        let upload = keep(state, decode(encoded)?).await?;
+        let upload = keep(state, caller, decode(encoded)?).await?;
         return of_upload(upload, kind, true);
     }
     if let Some(url) = text("url") {
-        let upload = fetch(state, url).await?;
+        let upload = fetch(state, caller, url).await?;
         return of_upload(upload, kind, false);
     }
     match (text("jobId"), text("file")) {
-        (Some(job), Some(file)) => of_output(state, job, file, kind).await,
+        (Some(job), Some(file)) => of_output(state, caller, job, file, kind).await,
         _ => Err(ApiError::fault("", "must be a file")),
     }
 }
@@ -131,10 +139,10 @@ fn check_kind(kind: FileKind, content_type: &str) -> Result<(), ApiError> {
     Err(ApiError::fault("", format!("is {content_type}; wanted: {}", kind.as_format())))
 }
 
-async fn find_upload(state: &ApiState, id: &str) -> Result<Upload, ApiError> {
+async fn find_upload(state: &ApiState, caller: &Caller, id: &str) -> Result<Upload, ApiError> {
     let missing = || ApiError::fault("", "there is no such upload, or it has expired");
     let id: UploadId = id.parse().map_err(|_error| missing())?;
-    state.parts.database.find_upload(id, state.caller().scope()).await?.ok_or_else(missing)
+    state.parts.database.find_upload(id, caller.scope()).await?.ok_or_else(missing)
 }
 
 /// The bytes of Base64, with or without the head of a data URL. The media type that such a head names is not believed.
@@ -150,16 +158,16 @@ fn decode(text: &str) -> Result<Bytes, ApiError> {
     decoded.map(Bytes::from).map_err(|_error| ApiError::fault("", "is not Base64"))
 }
 
-async fn keep(state: &ApiState, bytes: Bytes) -> Result<Upload, ApiError> {
-    let mut incoming = Incoming::new(state, state.caller().owner);
+async fn keep(state: &ApiState, caller: &Caller, bytes: Bytes) -> Result<Upload, ApiError> {
+    let mut incoming = Incoming::new(state, caller.owner.clone());
     incoming.take(bytes).await?;
     incoming.finish().await
 }
 
-async fn fetch(state: &ApiState, url: &str) -> Result<Upload, ApiError> {
+async fn fetch(state: &ApiState, caller: &Caller, url: &str) -> Result<Upload, ApiError> {
     let limit = state.parts.files.max_upload_bytes;
     let mut download = state.parts.sources.get(url, limit, FETCH).await.map_err(not_fetched)?;
-    let mut incoming = Incoming::new(state, state.caller().owner);
+    let mut incoming = Incoming::new(state, caller.owner.clone());
     while let Some(chunk) = download.chunk().await.map_err(not_fetched)? {
         incoming.take(chunk).await?;
     }
@@ -170,11 +178,17 @@ fn not_fetched(error: SendError) -> ApiError {
     ApiError::fault("", format!("can't be fetched: {error}"))
 }
 
-async fn of_output(state: &ApiState, job: &str, file: &str, kind: FileKind) -> Result<Found, ApiError> {
+async fn of_output(
+    state: &ApiState,
+    caller: &Caller,
+    job: &str,
+    file: &str,
+    kind: FileKind,
+) -> Result<Found, ApiError> {
     let missing = || ApiError::fault("", "there is no such output");
     let id: JobId = job.parse().map_err(|_error| missing())?;
     let database = &state.parts.database;
-    database.find_job(id, state.caller().scope()).await?.ok_or_else(missing)?;
+    database.find_job(id, caller.scope()).await?.ok_or_else(missing)?;
     let outputs = database.outputs_of(id).await?;
     let output = outputs.into_iter().find(|output| output.file == file).ok_or_else(missing)?;
     if output.removed_at.is_some() {

@@ -57,7 +57,8 @@ impl<'a> Incoming<'a> {
             self.begin().await?;
         }
         if self.size > LARGEST_PICTURE && matches!(self.progress, Progress::Held) {
-            return Err(too_large(LARGEST_PICTURE));
+            let detail = format!("a picture may have at most {LARGEST_PICTURE} bytes");
+            return Err(ApiError::new(ErrorCode::PayloadTooLarge, detail).recommend("send a smaller picture"));
         }
         Ok(())
     }
@@ -153,6 +154,7 @@ pub(super) fn too_large(limit: u64) -> ApiError {
         .recommend("send a smaller file; an operator can raise MAX_UPLOAD_BYTES")
 }
 
+/// The sentences of refusals say themselves what they are about.
 fn refuse(refusal: Refusal) -> ApiError {
-    ApiError::fault("", refusal.to_string())
+    ApiError { detail: refusal.to_string(), ..ApiError::fault("", refusal.to_string()) }
 }

@@ -12,6 +12,7 @@ use gateway_core::ErrorCode;
 use gateway_db::Upload;
 use serde_json::{Value, json};
 
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::files::keep::{Incoming, too_large};
 use crate::query::Query;
@@ -29,12 +30,13 @@ const FORM: u64 = 64 * 1024;
 /// Takes one file.
 pub(crate) async fn create_upload(
     state: Data<ApiState>,
+    caller: Caller,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     Query::read(&request, &[])?.check()?;
     check_headers(&request, state.parts.files.max_upload_bytes)?;
-    let taken = tokio::time::timeout(WHOLE, take(&state, &request, payload)).await;
+    let taken = tokio::time::timeout(WHOLE, take(&state, &caller, &request, payload)).await;
     let upload = taken.unwrap_or_else(|_elapsed| Err(late()))?;
     Ok(HttpResponse::Created().json(view(&upload)))
 }
@@ -56,17 +58,18 @@ fn is_form(request: &HttpRequest) -> bool {
     content_type.trim_start().to_ascii_lowercase().starts_with("multipart/")
 }
 
-async fn take(state: &ApiState, request: &HttpRequest, payload: Payload) -> Result<Upload, ApiError> {
+async fn take(state: &ApiState, caller: &Caller, request: &HttpRequest, payload: Payload) -> Result<Upload, ApiError> {
     if is_form(request) {
-        return take_form(state, Multipart::new(request.headers(), payload)).await;
+        return take_form(state, caller, Multipart::new(request.headers(), payload)).await;
     }
     let body =
         payload.map(|chunk| chunk.map_err(|error| ApiError::bad_request(format!("the body broke off: {error}"))));
-    take_file(state, body).await
+    take_file(state, caller, body).await?.finish().await
 }
 
-async fn take_form(state: &ApiState, mut form: Multipart) -> Result<Upload, ApiError> {
-    let mut upload = None;
+async fn take_form(state: &ApiState, caller: &Caller, mut form: Multipart) -> Result<Upload, ApiError> {
+    // Nothing is kept before the form has ended as it should.
+    let mut incoming = None;
     let mut parts = 0;
     while let Some(part) = in_time(form.next()).await? {
         let mut part = part.map_err(broken)?;
@@ -79,13 +82,16 @@ async fn take_form(state: &ApiState, mut form: Multipart) -> Result<Upload, ApiE
         let is_file = disposition.is_some_and(|it| it.get_filename().is_some() || it.get_name() == Some("file"));
         if !is_file {
             skip(&mut part).await?;
-        } else if upload.is_some() {
+        } else if incoming.is_some() {
             return Err(ApiError::fault("", "holds several files; send one at a time"));
         } else {
-            upload = Some(take_file(state, part.map(|chunk| chunk.map_err(broken))).await?);
+            incoming = Some(take_file(state, caller, part.map(|chunk| chunk.map_err(broken))).await?);
         }
     }
-    upload.ok_or_else(|| ApiError::fault("", "holds no file: send it as a part named `file`, or as the raw body"))
+    match incoming {
+        Some(incoming) => incoming.finish().await,
+        None => Err(ApiError::fault("", "holds no file: send it as a part named `file`, or as the raw body")),
+    }
 }
 
 async fn skip<S>(part: &mut S) -> Result<(), ApiError>
@@ -103,13 +109,18 @@ where
     Ok(())
 }
 
-async fn take_file(state: &ApiState, body: impl Stream<Item = Result<Bytes, ApiError>>) -> Result<Upload, ApiError> {
+/// All bytes of one file, not yet kept.
+async fn take_file<'a>(
+    state: &'a ApiState,
+    caller: &Caller,
+    body: impl Stream<Item = Result<Bytes, ApiError>>,
+) -> Result<Incoming<'a>, ApiError> {
     let mut body = std::pin::pin!(body);
-    let mut incoming = Incoming::new(state, state.caller().owner);
+    let mut incoming = Incoming::new(state, caller.owner.clone());
     while let Some(chunk) = in_time(body.next()).await? {
         incoming.take(chunk?).await?;
     }
-    incoming.finish().await
+    Ok(incoming)
 }
 
 async fn in_time<T>(next: impl Future<Output = T>) -> Result<T, ApiError> {

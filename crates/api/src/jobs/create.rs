@@ -4,6 +4,7 @@ use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use gateway_core::{ErrorCode, Fault};
 
+use crate::auth::Caller;
 use crate::body::{Nothing, read_object};
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
@@ -18,6 +19,7 @@ use crate::state::ApiState;
 /// Accepts a job.
 pub(crate) async fn create_job(
     state: Data<ApiState>,
+    caller: Caller,
     correlation: CorrelationId,
     request: HttpRequest,
     payload: Payload,
@@ -27,7 +29,7 @@ pub(crate) async fn create_job(
     let preference = Preference::read(&request);
     let key = idempotency::key(&request, &body)?;
     if let Some(key) = &key
-        && let Some(known) = state.parts.database.find_request(&state.caller().owner, key).await?
+        && let Some(known) = state.parts.database.find_request(&caller.owner, key).await?
     {
         let response = answer::known(&state, known).await?;
         return Ok(preference.wait(&state, response).await);
@@ -37,7 +39,7 @@ pub(crate) async fn create_job(
         return Err(refuse(&state, &request, faults).await);
     }
     let besides = Besides { request: key, ..Besides::default() };
-    let submission = submit(&state, request, correlation, besides).await?;
+    let submission = submit(&state, &caller, request, correlation, besides).await?;
     let response = accept(&state, submission).await?;
     Ok(preference.wait(&state, response).await)
 }
@@ -59,17 +61,18 @@ async fn refuse(state: &ApiState, request: &JobRequest, mut faults: Vec<Fault>) 
 pub(crate) async fn retry_job(
     state: Data<ApiState>,
     path: Path<String>,
+    caller: Caller,
     correlation: CorrelationId,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let id = parse_id(&path)?;
-    let job = state.parts.database.find_job(id, state.caller().scope()).await?.ok_or_else(ApiError::job_not_found)?;
+    let job = state.parts.database.find_job(id, caller.scope()).await?.ok_or_else(ApiError::job_not_found)?;
     if !job.status.is_ended() {
         let detail = format!("the job is {}; only an ended job can be retried", job.status);
         return Err(ApiError::new(ErrorCode::Conflict, detail));
     }
     let request = JobRequest::again(job);
     let besides = Besides { retry_of: Some(id), ..Besides::default() };
-    let submission = submit(&state, request, correlation, besides).await?;
+    let submission = submit(&state, &caller, request, correlation, besides).await?;
     Ok(accept(&state, submission).await?.into_response())
 }

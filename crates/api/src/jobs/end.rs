@@ -7,6 +7,7 @@ use gateway_core::{ErrorCode, JobId, JobStatus, Scope};
 use gateway_db::{CancelOutcome, DeleteOutcome};
 use serde_json::json;
 
+use crate::auth::Caller;
 use crate::body::Nothing;
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
@@ -18,11 +19,12 @@ use crate::state::ApiState;
 pub(crate) async fn cancel_job(
     state: Data<ApiState>,
     path: Path<String>,
+    caller: Caller,
     correlation: CorrelationId,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let id = parse_id(&path)?;
-    let status = cancel_one(&state, id, state.caller().scope()).await?;
+    let status = cancel_one(&state, id, caller.scope()).await?;
     tracing::info!(correlation_id = correlation.0, job_id = %id, %status, "cancel requested");
     Ok(HttpResponse::Accepted().json(json!({"jobId": id, "status": status, "cancelRequested": true})))
 }
@@ -63,11 +65,12 @@ pub(crate) async fn cancel_one(state: &ApiState, id: JobId, scope: Scope) -> Res
 pub(crate) async fn delete_job(
     state: Data<ApiState>,
     path: Path<String>,
+    caller: Caller,
     correlation: CorrelationId,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let id = parse_id(&path)?;
-    match state.parts.database.delete_job(id, state.caller().scope()).await? {
+    match state.parts.database.delete_job(id, caller.scope()).await? {
         DeleteOutcome::NotFound => Err(ApiError::job_not_found()),
         DeleteOutcome::NotEnded(status) => {
             let detail = format!("the job is {status}; only an ended job can be deleted");

@@ -1,7 +1,7 @@
 //! `GET /jobs/{id}/events`: Server-Sent Events. Begins with where the job stands; a client that comes back with the id
 //! of the last event it had is told what it missed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Data, Path};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::jobs::{parse_id, view};
 use crate::query::Query;
@@ -28,6 +29,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 pub(crate) async fn watch_job(
     state: Data<ApiState>,
     path: Path<String>,
+    caller: Caller,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let mut query = Query::read(&request, &["previews"])?;
@@ -37,12 +39,13 @@ pub(crate) async fn watch_job(
     let seen = request.headers().get("last-event-id");
     // What is no number of ours counts as the number before the first.
     let seen = seen.map(|id| id.to_str().ok().and_then(|id| id.parse().ok()).unwrap_or_default());
-    let scope = state.caller().scope();
+    let scope = caller.scope();
     // Before the look, so that nothing falls between.
     let receiver = state.parts.broker.watch(id);
     let stopping = state.stopping.subscribe();
     let state = state.get_ref().clone();
-    let mut watch = Watch { state, id, scope, receiver, stopping, previews, last: EventId::default(), over: false };
+    let (last, wished) = (EventId::default(), Instant::now());
+    let mut watch = Watch { state, id, scope, receiver, stopping, previews, wished, last, over: false };
     watch.want_previews().await;
     let first = watch.begin(seen).await?;
     let events = stream::unfold((watch, Some(first)), |(mut watch, first)| async move {
@@ -66,6 +69,8 @@ struct Watch {
     receiver: EventReceiver,
     stopping: watch::Receiver<bool>,
     previews: bool,
+    /// When previews were last asked for.
+    wished: Instant,
     /// The latest event that was told, of those that have a number.
     last: EventId,
     over: bool,
@@ -75,7 +80,9 @@ impl Watch {
     /// Where the job stands, then what was missed since `seen`.
     async fn begin(&mut self, seen: Option<EventId>) -> Result<Bytes, ApiError> {
         let said = self.state.parts.broker.replay(self.id, seen).await;
-        self.last = said.last().map(|(id, _)| *id).or(seen).unwrap_or_default();
+        let newest = said.last().map(|(id, _)| *id);
+        // Until what was missed is told, it counts as not told.
+        self.last = seen.or(newest).unwrap_or_default();
         let missed = if seen.is_some() { said } else { Vec::new() };
         self.snapshot(missed).await
     }
@@ -90,6 +97,8 @@ impl Watch {
         {
             text.push_str(&self.event("progress", &json!(progress)));
         }
+        // A number that was not given out is no place to go on from.
+        self.last = missed.last().map_or(self.last, |(newest, _)| *newest);
         for (id, event) in missed {
             // Where the job stands now was said.
             if let JobEvent::Log(line) = event {
@@ -113,6 +122,9 @@ impl Watch {
             if self.over {
                 return None;
             }
+            if self.wished.elapsed() >= HEARTBEAT {
+                self.want_previews().await;
+            }
             let mut stopping = self.stopping.clone();
             let heard = tokio::select! {
                 heard = tokio::time::timeout(HEARTBEAT, self.receiver.recv()) => heard,
@@ -127,10 +139,7 @@ impl Watch {
                     self.receiver = self.state.parts.broker.watch(self.id);
                     self.catch_up().await
                 }
-                Err(_elapsed) => {
-                    self.want_previews().await;
-                    Some(Bytes::from_static(b": still here\n\n"))
-                }
+                Err(_elapsed) => Some(Bytes::from_static(b": still here\n\n")),
             };
             match told {
                 Some(bytes) if bytes.is_empty() => {}
@@ -163,7 +172,8 @@ impl Watch {
         self.begin(Some(last)).await.ok()
     }
 
-    async fn want_previews(&self) {
+    async fn want_previews(&mut self) {
+        self.wished = Instant::now();
         if self.previews {
             self.state.parts.broker.want_previews(self.id).await;
         }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use gateway_core::{JobId, Scope};
 use sha2::{Digest as _, Sha256};
 
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::etag;
 use crate::jobs::{parse_id, view};
@@ -17,13 +18,14 @@ use crate::state::{ApiState, EndedJob};
 pub(crate) async fn find_job(
     state: Data<ApiState>,
     path: Path<String>,
+    caller: Caller,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let mut query = Query::read(&request, &["include"])?;
     let inline = query.parse("include", "base64", |text| (text == "base64").then_some(true)).unwrap_or(false);
     query.check()?;
     let id = parse_id(&path)?;
-    let scope = state.caller().scope();
+    let scope = caller.scope();
     if inline {
         return answer(&state, id, scope, true).await;
     }

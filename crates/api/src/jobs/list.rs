@@ -7,6 +7,7 @@ use gateway_db::Filter;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::auth::{Admin, Caller};
 use crate::error::ApiError;
 use crate::jobs::view;
 use crate::query::Query;
@@ -19,9 +20,9 @@ const STATUSES: &str = "queued, running, succeeded, failed or canceled";
 /// A page of the caller's jobs; an administrator's of all.
 pub(crate) async fn list_jobs(
     state: Data<ApiState>,
+    caller: Caller,
     request: HttpRequest,
 ) -> Result<actix_web::HttpResponse, ApiError> {
-    let caller = state.caller();
     let mut query = Query::read(&request, &PARAMETERS)?;
     let filter = Filter {
         status: query.parse("status", STATUSES, |text| text.parse::<JobStatus>().ok()),
@@ -38,6 +39,7 @@ pub(crate) async fn list_jobs(
 /// A page of the jobs that failed because their workers were lost.
 pub(crate) async fn list_dead(
     state: Data<ApiState>,
+    _: Admin,
     request: HttpRequest,
 ) -> Result<actix_web::HttpResponse, ApiError> {
     let query = Query::read(&request, &["limit", "cursor"])?;

@@ -7,6 +7,7 @@ use gateway_core::event::{LogLevel, LogLine};
 use gateway_db::Job;
 use serde_json::{Value, json};
 
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::jobs::parse_id;
 use crate::query::Query;
@@ -16,12 +17,13 @@ use crate::state::ApiState;
 pub(crate) async fn list_logs(
     state: Data<ApiState>,
     path: Path<String>,
+    caller: Caller,
     request: HttpRequest,
 ) -> Result<Json<Value>, ApiError> {
     Query::read(&request, &[])?.check()?;
     let id = parse_id(&path)?;
     let database = &state.parts.database;
-    let job = database.find_job(id, state.caller().scope()).await?.ok_or_else(ApiError::job_not_found)?;
+    let job = database.find_job(id, caller.scope()).await?.ok_or_else(ApiError::job_not_found)?;
     let mut lines = database.logs_of(id).await?;
     lines.extend(milestones(&job));
     lines.sort_by_key(|line| line.time);

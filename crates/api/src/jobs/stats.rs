@@ -4,12 +4,13 @@ use actix_web::HttpRequest;
 use actix_web::web::{Data, Json};
 use serde_json::{Value, json};
 
+use crate::auth::Admin;
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::state::ApiState;
 
 /// Figures over all jobs.
-pub(crate) async fn job_stats(state: Data<ApiState>, request: HttpRequest) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn job_stats(state: Data<ApiState>, _: Admin, request: HttpRequest) -> Result<Json<Value>, ApiError> {
     Query::read(&request, &[])?.check()?;
     let stats = state.parts.database.job_stats().await?;
     let now = state.parts.database.now();
@@ -20,6 +21,6 @@ pub(crate) async fn job_stats(state: Data<ApiState>, request: HttpRequest) -> Re
             "oldestWaitMs": stats.oldest_queued.map(|since| now.millis_since(since)),
         },
         "processing": {"averageMs": stats.average_run_ms, "p95Ms": stats.p95_run_ms},
-        "cacheHitRate": Value::Null,
+        "cacheHitRate": stats.cache_hit_rate,
     })))
 }

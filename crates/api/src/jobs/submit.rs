@@ -11,6 +11,7 @@ use gateway_db::{Acceptance, NewJob, RequestKey};
 use gateway_storage::{ByteRange, StorageError};
 use serde_json::{Map, Value};
 
+use crate::auth::Caller;
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::files::take_in;
@@ -40,6 +41,7 @@ pub(crate) struct Submission {
 /// Prepares the job that `request` asks for.
 pub(crate) async fn submit(
     state: &ApiState,
+    caller: &Caller,
     mut request: JobRequest,
     correlation: CorrelationId,
     besides: Besides,
@@ -51,8 +53,8 @@ pub(crate) async fn submit(
         check_callback(state, callback).await?;
     }
     let JobRequest { inputs, params, .. } = &mut request;
-    let uploads = take_in(state, &ready.workflow, &mut prepared.resolved, inputs, params).await?;
-    let owner = state.caller().owner;
+    let uploads = take_in(state, caller, &ready.workflow, &mut prepared.resolved, inputs, params).await?;
+    let owner = caller.owner.clone();
     let cache_key = cache_key(state, &request, &ready, &prepared, &owner);
     let (hit, outputs) = match &cache_key {
         // Who wants it later does not want it now.

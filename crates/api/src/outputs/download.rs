@@ -17,6 +17,7 @@ use gateway_core::output::SHOWN_TYPES;
 use gateway_db::Output;
 use gateway_storage::ByteRange;
 
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::etag::is_known;
 use crate::jobs::parse_id;
@@ -32,13 +33,14 @@ const PRESIGNED_FOR: Duration = Duration::from_secs(300);
 pub(crate) async fn download_output(
     state: Data<ApiState>,
     path: Path<(String, String)>,
+    caller: Caller,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let mut query = Query::read(&request, &[&["download", "redirect"][..], &convert::PARAMETERS].concat())?;
     let (attachment, redirect) = (query.flag("download"), query.flag("redirect"));
     let conversion = convert::wish(&mut query);
     query.check()?;
-    let mut output = find(&state, &path).await?;
+    let mut output = find(&state, &caller, &path).await?;
     if let Some(removed) = output.removed_at {
         let detail = format!("the output's bytes were removed at {removed} because they were old");
         return Err(ApiError::new(ErrorCode::Gone, detail).recommend("run the job again with POST /jobs/{id}/retry"));
@@ -81,10 +83,10 @@ pub(crate) async fn download_output(
     Ok(response.body(SizedStream::new(part.length, bytes)))
 }
 
-async fn find(state: &ApiState, path: &(String, String)) -> Result<Output, ApiError> {
+async fn find(state: &ApiState, caller: &Caller, path: &(String, String)) -> Result<Output, ApiError> {
     let id = parse_id(&path.0).map_err(|_error| ApiError::output_not_found())?;
     let database = &state.parts.database;
-    let job = database.find_job(id, state.caller().scope()).await?;
+    let job = database.find_job(id, caller.scope()).await?;
     job.ok_or_else(ApiError::output_not_found)?;
     let outputs = database.outputs_of(id).await?;
     outputs.into_iter().find(|output| output.file == path.1).ok_or_else(ApiError::output_not_found)

@@ -6,6 +6,8 @@ use gateway_core::{DeliveryId, ErrorCode};
 use gateway_db::{DeliveryRecord, DeliveryTry};
 use serde_json::{Value, json};
 
+use crate::auth::Caller;
+use crate::batches;
 use crate::body::Nothing;
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
@@ -17,12 +19,13 @@ use crate::state::ApiState;
 pub(crate) async fn list_deliveries(
     state: Data<ApiState>,
     path: Path<String>,
+    caller: Caller,
     request: HttpRequest,
 ) -> Result<Json<Value>, ApiError> {
     Query::read(&request, &[])?.check()?;
     let id = parse_id(&path)?;
     let database = &state.parts.database;
-    database.find_job(id, state.caller().scope()).await?.ok_or_else(ApiError::job_not_found)?;
+    database.find_job(id, caller.scope()).await?.ok_or_else(ApiError::job_not_found)?;
     let items: Vec<Value> = database.deliveries_of(&id.to_string()).await?.iter().map(view).collect();
     Ok(Json(json!({"jobId": id, "items": items})))
 }
@@ -31,18 +34,54 @@ pub(crate) async fn list_deliveries(
 pub(crate) async fn redeliver(
     state: Data<ApiState>,
     path: Path<(String, String)>,
+    caller: Caller,
     correlation: CorrelationId,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let job = parse_id(&path.0)?;
     let missing = || ApiError::new(ErrorCode::DeliveryNotFound, "there is no such delivery");
     let id: DeliveryId = path.1.parse().map_err(|_error| missing())?;
-    let scope = state.caller().scope();
+    let scope = caller.scope();
+    state.parts.database.find_job(job, scope.clone()).await?.ok_or_else(ApiError::job_not_found)?;
     if !state.parts.database.redeliver(&job.to_string(), id, scope).await? {
         return Err(missing());
     }
     tracing::info!(correlation_id = correlation.0, job_id = %job, webhook_id = %id, "webhook is sent again");
     Ok(HttpResponse::Accepted().json(json!({"jobId": job, "deliveryId": id, "status": "pending"})))
+}
+
+/// The messages about one batch, each with its tries.
+pub(crate) async fn list_batch_deliveries(
+    state: Data<ApiState>,
+    path: Path<String>,
+    caller: Caller,
+    request: HttpRequest,
+) -> Result<Json<Value>, ApiError> {
+    Query::read(&request, &[])?.check()?;
+    let id = batches::parse_id(&path)?;
+    let database = &state.parts.database;
+    database.find_batch(id, caller.scope()).await?.ok_or_else(batches::not_found)?;
+    let items: Vec<Value> = database.deliveries_of(&id.to_string()).await?.iter().map(view).collect();
+    Ok(Json(json!({"batchId": id, "items": items})))
+}
+
+/// Has a message about a batch sent once more.
+pub(crate) async fn redeliver_batch(
+    state: Data<ApiState>,
+    path: Path<(String, String)>,
+    caller: Caller,
+    correlation: CorrelationId,
+    _: Nothing,
+) -> Result<HttpResponse, ApiError> {
+    let batch = batches::parse_id(&path.0)?;
+    let missing = || ApiError::new(ErrorCode::DeliveryNotFound, "there is no such delivery");
+    let id: DeliveryId = path.1.parse().map_err(|_error| missing())?;
+    state.parts.database.find_batch(batch, caller.scope()).await?.ok_or_else(batches::not_found)?;
+    if !state.parts.database.redeliver(&batch.to_string(), id, caller.scope()).await? {
+        return Err(missing());
+    }
+    tracing::info!(correlation_id = correlation.0, batch_id = %batch, webhook_id = %id, "webhook is sent again");
+    Ok(HttpResponse::Accepted().json(json!({"batchId": batch, "deliveryId": id, "status": "pending"})))
 }
 
 fn view(record: &DeliveryRecord) -> Value {

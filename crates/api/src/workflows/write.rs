@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use gateway_core::ErrorCode;
 use gateway_db::DbError;
 
+use crate::auth::Admin;
 use crate::body::{Nothing, read_object};
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
@@ -17,6 +18,7 @@ use crate::workflows::request;
 /// Registers a workflow.
 pub(crate) async fn create_workflow(
     state: Data<ApiState>,
+    _: Admin,
     correlation: CorrelationId,
     request: HttpRequest,
     payload: Payload,
@@ -39,6 +41,7 @@ pub(crate) async fn create_workflow(
 /// Replaces a workflow by a new version.
 pub(crate) async fn update_workflow(
     state: Data<ApiState>,
+    _: Admin,
     path: Path<String>,
     correlation: CorrelationId,
     request: HttpRequest,
@@ -68,6 +71,7 @@ pub(crate) async fn update_workflow(
 /// Removes a workflow; jobs that began with it go on.
 pub(crate) async fn delete_workflow(
     state: Data<ApiState>,
+    _: Admin,
     path: Path<String>,
     correlation: CorrelationId,
     request: HttpRequest,

@@ -134,7 +134,7 @@ fn end_with(
 ) -> Result<(), DbError> {
     let Standing { row: leader, outputs: made, now, .. } = leader;
     let mut options = follower.options()?;
-    options.cached_from = Some(leader.job_id()?);
+    options.cached_from = if made.is_empty() { None } else { Some(leader.job_id()?) };
     follower.status.clone_from(&leader.status);
     follower.error.clone_from(&leader.error);
     follower.finished_at = Some(now.as_millis());

@@ -50,6 +50,8 @@ pub struct Stats {
     pub average_run_ms: Option<i64>,
     /// 95 of 100 of the latest runs took at most this.
     pub p95_run_ms: Option<i64>,
+    /// Which share of the jobs that succeeded last had their result without a run of their own.
+    pub cache_hit_rate: Option<f64>,
 }
 
 /// A page of jobs as a query.
@@ -250,13 +252,18 @@ fn stats(connection: &mut Conn, now: Timestamp) -> Result<Stats, DbError> {
         .first::<(i64, Option<i64>)>(connection)
         .optional()?
         .map(|(created, due)| Timestamp::from_millis(due.map_or(created, |due| due.max(created))));
-    let spans: Vec<(Option<i64>, Option<i64>)> = jobs::table
+    type Ended = (Option<i64>, Option<i64>, i64);
+    let ended: Vec<Ended> = jobs::table
         .filter(jobs::status.eq(JobStatus::Succeeded.as_str()))
         .order(jobs::id.desc())
         .limit(RECENT_RUNS)
-        .select((jobs::started_at, jobs::finished_at))
+        .select((jobs::started_at, jobs::finished_at, jobs::epoch))
         .load(connection)?;
-    let mut runs: Vec<i64> = spans.into_iter().filter_map(|(start, end)| Some(end? - start?)).collect();
+    if !ended.is_empty() {
+        let without = ended.iter().filter(|(_, _, epoch)| *epoch == 0).count();
+        stats.cache_hit_rate = Some(without as f64 / ended.len() as f64);
+    }
+    let mut runs: Vec<i64> = ended.into_iter().filter_map(|(start, end, _)| Some(end? - start?)).collect();
     runs.sort_unstable();
     if let Ok(count @ 1..) = i64::try_from(runs.len()) {
         stats.average_run_ms = Some(runs.iter().sum::<i64>() / count);

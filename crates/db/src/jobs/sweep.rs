@@ -234,7 +234,7 @@ impl Database {
 }
 
 /// `None` where the claim has ended or was renewed since it was read.
-fn recover(
+pub(super) fn recover(
     connection: &mut Conn,
     row: &JobRow,
     max_crashes: i32,

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use diesel::prelude::*;
+
 use gateway_core::event::{LogLevel, LogLine};
 use gateway_core::record::{Job, JobOptions, Output};
 use gateway_core::workflow::NeedsId;
@@ -7,6 +9,7 @@ use gateway_core::{ErrorCode, JobError, JobId, JobStatus, OutputKind, Owner, Pri
 use serde_json::{Map, json};
 
 use crate::jobs::*;
+use crate::rows::JobRow;
 use crate::testing::{Place, on_both_engines};
 use crate::{Access, Database, DbError};
 
@@ -441,7 +444,39 @@ async fn a_job_that_is_claimed_and_canceled_at_once_is_one_or_the_other(place: P
     }
 }
 
+async fn a_sweep_that_looked_before_the_end_or_a_renewal_changes_nothing(place: Place) {
+    let database = place.open();
+    for renewed in [true, false] {
+        let lease = accept_and_claim(&database, &job(u8::from(renewed), "a")).await;
+        let id = lease.job.to_string();
+        let read = move |connection: &mut crate::engine::Conn| {
+            let row = crate::schema::jobs::table.find(id).select(JobRow::as_select()).first::<JobRow>(connection)?;
+            Ok(row)
+        };
+        let seen = database.write(read).await.unwrap();
+        let status = if renewed {
+            // The same claim, for longer than the sweep saw.
+            let leases = vec![lease];
+            let other = database.clone();
+            let renew = move || other.renew_leases(leases, LEASE * 2).unwrap();
+            tokio::task::spawn_blocking(renew).await.unwrap();
+            JobStatus::Running
+        } else {
+            database.settle_job(lease, settlement(JobStatus::Succeeded, vec![output("a")])).await.unwrap().unwrap();
+            JobStatus::Succeeded
+        };
+        let now = database.now();
+        let recovered = database
+            .write(move |connection| sweep::recover(connection, &seen, 3, now, &mut Aftermath::default()))
+            .await
+            .unwrap();
+        let found = find(&database, lease.job).await;
+        assert_eq!((recovered, found.status, found.crashes), (None, status, 0));
+    }
+}
+
 on_both_engines!(
+    a_sweep_that_looked_before_the_end_or_a_renewal_changes_nothing,
     an_accepted_job_is_there_as_it_was_given,
     a_job_is_claimed_once_and_the_claim_stores_the_prompt_id,
     a_job_is_not_claimed_before_its_time_nor_when_it_is_unknown,

@@ -19,9 +19,19 @@ async fn get(client: &Client, url: &str) -> Result<(), SendError> {
 
 #[tokio::test]
 async fn a_name_that_turns_private_after_the_check_is_not_dialled() {
+    turn_private(200).await;
+}
+
+#[tokio::test]
+#[ignore = "takes minutes: cargo xtask soak"]
+async fn names_that_turn_private_ten_thousand_times_are_never_dialled() {
+    turn_private(10_000).await;
+}
+
+async fn turn_private(rounds: usize) {
     let mut inner = Receiver::witness().await;
     let allow = format!("*:{}", inner.port);
-    for round in 0..200 {
+    for round in 0..rounds {
         let (client, asked) = client(&allow, |nth| Some(Ok(ips(if nth == 0 { &["8.8.8.8"] } else { &["127.0.0.1"] }))));
         let url = inner.url(&format!("rebind{round}.example.com"));
         assert_eq!(client.check(&url).await, Ok(()));

@@ -60,6 +60,11 @@ pub fn sniff(head: &[u8]) -> &'static str {
     SHOWN_TYPES.iter().map(|(shown, _)| *shown).find(|shown| *shown == found).unwrap_or(OPAQUE_TYPE)
 }
 
+/// The media type of a file that begins with `head`, whether browsers may show it or not.
+pub fn true_type(head: &[u8]) -> &'static str {
+    magic(head).unwrap_or(OPAQUE_TYPE)
+}
+
 /// The media type of `bytes`, where we take files of it.
 pub(super) fn accepted(bytes: &[u8]) -> Result<&'static str, Refusal> {
     let found = match magic(bytes) {

@@ -11,7 +11,7 @@ mod webp;
 
 use gateway_core::output::extension_of;
 
-pub use kind::{FileKind, sniff};
+pub use kind::{FileKind, sniff, true_type};
 pub use refusal::Refusal;
 
 /// What bytes are.

@@ -66,7 +66,7 @@ async fn recoveries(stack: &Stack) -> Vec<Duration> {
 
 /// Experiment 5.
 pub(super) async fn frozen(place: &Place) -> Found {
-    let (times, jobs) = place.scale.of((1, 12), (100, 1_000));
+    let (times, jobs) = place.scale.of((1, 12), (100, 1_800));
     let mut trial = Trial::start(place, |config| {
         config.workers = 2;
         // Long enough to be frozen in the middle of a job.

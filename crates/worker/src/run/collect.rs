@@ -177,7 +177,29 @@ impl Run {
         if !whole.is_whole() {
             return Err(truncated(&download));
         }
-        let bytes = head.freeze();
+        self.convert_and_keep(node, index, head.freeze(), conversion).await
+    }
+
+    /// Stores a picture that is there whole, in the form that its owner wants.
+    pub(super) async fn keep_as_wished(
+        &mut self,
+        node: &str,
+        index: usize,
+        bytes: Bytes,
+    ) -> Result<Output, CollectError> {
+        match self.conversion(&sniff(&bytes)) {
+            Some(conversion) => self.convert_and_keep(node, index, bytes, conversion).await,
+            None => self.keep(node, index, bytes, None).await,
+        }
+    }
+
+    async fn convert_and_keep(
+        &mut self,
+        node: &str,
+        index: usize,
+        bytes: Bytes,
+        conversion: Conversion,
+    ) -> Result<Output, CollectError> {
         match self.converted(bytes.clone(), conversion).await {
             Some(converted) => self.keep(node, index, Bytes::from(converted.bytes), None).await,
             None => self.keep(node, index, bytes, None).await,

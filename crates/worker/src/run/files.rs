@@ -1,7 +1,5 @@
 //! Hands the files of a job to its ComfyUI: under names made of their content, so that each is sent once a server.
 
-use std::collections::HashMap;
-
 use comfyui_client::{CallError, FolderKind, Upload, UploadBody};
 use futures_util::StreamExt as _;
 use gateway_core::output::extension_of;
@@ -25,24 +23,24 @@ struct Source {
 }
 
 impl Run {
-    /// Sees to it that ComfyUI has the job's files; gives the name of each input's file there.
-    pub(super) async fn hand_over(&mut self) -> Result<HashMap<String, String>, Setback> {
+    /// Sees to it that ComfyUI has the job's files.
+    pub(super) async fn hand_over(&mut self) -> Result<(), Setback> {
         let workflow = std::sync::Arc::clone(&self.workflow);
-        let mut names = HashMap::new();
         for (input, _) in workflow.file_inputs() {
             let Some(Value::Object(record)) = self.job.resolved.get(input) else { continue };
-            let source = self.source(record).await?;
-            if !self.backend.has_file(&source.name) {
-                self.send(&source).await?;
-                self.backend.note_file(&source.name);
+            let name = name(record);
+            if self.backend.has_file(&name) {
+                continue;
             }
-            names.insert(input.to_owned(), format!("{FOLDER}/{}", source.name));
+            let source = self.source(record, name).await?;
+            self.send(&source).await?;
+            self.backend.note_file(&source.name);
         }
-        Ok(names)
+        Ok(())
     }
 
-    async fn source(&self, record: &Map<String, Value>) -> Result<Source, Setback> {
-        let text = |field: &str| record.get(field).and_then(Value::as_str).unwrap_or_default();
+    async fn source(&self, record: &Map<String, Value>, name: String) -> Result<Source, Setback> {
+        let text = |field: &str| text(record, field);
         let database = &self.context.parts.database;
         let storage_key = if let Ok(id) = text("uploadId").parse::<UploadId>() {
             let upload = database.find_upload(id, Scope::All).await.map_err(unavailable)?;
@@ -54,8 +52,6 @@ impl Run {
         } else {
             None
         };
-        let digits: String = text("sha256").chars().filter(char::is_ascii_hexdigit).take(DIGITS).collect();
-        let name = format!("{digits}.{}", extension_of(text("contentType")));
         let storage_key = storage_key.ok_or_else(gone)?;
         Ok(Source { storage_key, name })
     }
@@ -88,6 +84,21 @@ impl Run {
                 .recommend("look at the ComfyUI server: something changes the names of uploads");
         Err(Setback::Failed(Box::new(error)))
     }
+}
+
+/// The name of a file in ComfyUI, made of its content.
+fn name(record: &Map<String, Value>) -> String {
+    let digits: String = text(record, "sha256").chars().filter(char::is_ascii_hexdigit).take(DIGITS).collect();
+    format!("{digits}.{}", extension_of(text(record, "contentType")))
+}
+
+/// What a loader node is given for a file.
+pub(super) fn place(record: &Map<String, Value>) -> String {
+    format!("{FOLDER}/{}", name(record))
+}
+
+fn text<'a>(record: &'a Map<String, Value>, field: &str) -> &'a str {
+    record.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn unavailable(error: gateway_db::DbError) -> Setback {

@@ -190,12 +190,12 @@ impl Run {
     }
 
     /// Stores a picture that came over the socket, before the next one comes.
-    async fn take_picture(&self, following: &mut Following, node: &str, bytes: Bytes) {
+    async fn take_picture(&mut self, following: &mut Following, node: &str, bytes: Bytes) {
         let Ok(pictures) = &mut following.pictures else { return };
         if !self.workflow.is_output(node) {
             return;
         }
-        match self.keep(node, pictures.len() + 1, bytes, None).await {
+        match self.keep_as_wished(node, pictures.len() + 1, bytes).await {
             Ok(picture) => pictures.push(picture),
             Err(error) => following.pictures = Err(error),
         }

@@ -169,8 +169,7 @@ impl Run {
     }
 
     async fn reach_the_end(&mut self, look_first: bool) -> Result<Ended, Setback> {
-        let files = self.hand_over().await?;
-        let prompt = self.prepare(&files)?;
+        let prompt = self.prepare()?;
         let needs = Needs::of(prompt.graph());
         self.backend.with_ability(|ability| {
             ability.learn(&needs);
@@ -186,6 +185,7 @@ impl Run {
     }
 
     async fn submit_and_follow(&mut self, prompt: &PreparedPrompt) -> Result<Ended, Setback> {
+        self.hand_over().await?;
         let registration = self.submit(prompt).await?;
         Ok(self.follow(registration, prompt.graph()).await)
     }

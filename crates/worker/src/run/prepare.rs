@@ -1,22 +1,20 @@
 //! From the job to the graph that is sent: rendered, its files named by us, checked for what would harm ComfyUI.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use comfyui_client::PreparedPrompt;
 use serde_json::{Map, Value};
 
-use super::{Run, Setback};
+use super::{Run, Setback, files};
 use crate::failure;
 
 /// The class whose results come over the socket and nowhere else.
 const SOCKET_OUTPUT: &str = "SaveImageWebsocket";
 
 impl Run {
-    /// `files` are the names of the job's files in ComfyUI.
-    pub(super) fn prepare(&self, files: &HashMap<String, String>) -> Result<PreparedPrompt, Setback> {
+    pub(super) fn prepare(&self) -> Result<PreparedPrompt, Setback> {
         let failed = |error| Setback::Failed(Box::new(error));
-        let name = |input: &str| files.get(input).cloned().unwrap_or_default();
-        let resolved = self.workflow.name_files(&self.job.resolved, |input, _| name(input));
+        let resolved = self.workflow.name_files(&self.job.resolved, |_, record| files::place(record));
         let mut graph = self.workflow.render(&resolved).map_err(|faults| failed(failure::invalid_graph(faults)))?;
         // A name of our own for each claim: nothing collides, and no cached node answers with files of another run.
         name_files(&mut graph, &format!("gateway/{}/{}", self.job.id, self.job.epoch));

@@ -66,7 +66,8 @@ impl Run {
             convert(&bytes, &conversion).map(Some)
         };
         let problem = match tokio::task::spawn_blocking(work).await {
-            Ok(Ok(converted)) => return converted,
+            Ok(Ok(Some(converted))) => return Some(converted),
+            Ok(Ok(None)) => String::from("it moves"),
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };

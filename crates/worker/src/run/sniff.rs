@@ -28,7 +28,7 @@ impl Sniffed {
 
 /// Looks at the first bytes of a file.
 pub(super) fn sniff(head: &[u8]) -> Sniffed {
-    let true_type = gateway_media::sniff(head);
+    let true_type = gateway_media::true_type(head);
     let content_type = if true_type == "audio/opus" { "audio/ogg" } else { true_type };
     let shown = SHOWN_TYPES.iter().map(|(shown, _)| *shown).find(|shown| *shown == content_type);
     let kind = OutputKind::of_content_type(shown.unwrap_or(OPAQUE_TYPE));

@@ -1,17 +1,28 @@
-//! What a caller is told without asking, and what it gets without a new run: webhooks, repeated requests, results of
-//! before, answers that wait.
+//! How jobs are handed in and how results reach people: webhooks, repeated requests, results of before, answers that
+//! wait, files in and out, batches, and how long what is kept.
 
+mod batches;
 mod cache;
+mod forms;
 mod idempotency;
+mod inputs;
+mod retention;
+mod uploads;
 mod waiting;
 mod webhooks;
 
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use comfyui_sim::FailNode;
 use gateway_config::Settings;
-use gateway_core::ErrorCode;
 use gateway_core::allowlist::Allowlist;
+use gateway_core::{ErrorCode, Timestamp};
 use gateway_testkit::{Answer, Receiver, TestBuilder, TestGateway, sampler_workflow, tiny_workflow, until};
+use image::{ImageFormat, Rgb, RgbImage};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 /// Where no ComfyUI is, nor anything else.
 const NOWHERE: &str = "http://127.0.0.1:9";
@@ -149,4 +160,113 @@ async fn delivery(test: &TestGateway, job: &str, status: &str) -> Value {
 /// The tries in an entry of the log.
 fn attempts(entry: &Value) -> Vec<Value> {
     entry["attempts"].as_array().expect("a list").clone()
+}
+
+/// Starts it with the workflow `copy` besides.
+async fn copying(builder: TestBuilder) -> TestGateway {
+    let test = start(builder).await;
+    test.register("copy", copy_workflow()).await;
+    test
+}
+
+/// From the picture that is handed in to one with the same pixels.
+fn copy_workflow() -> Value {
+    json!({
+        "workflow": {
+            "1": {"class_type": "LoadImage", "inputs": {"image": "{{image}}"}},
+            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}}
+        },
+        "inputSchema": {
+            "type": "object",
+            "properties": {"image": {"type": "object", "format": "image"}},
+            "required": ["image"]
+        }
+    })
+}
+
+/// How a gateway begins that may fetch files from `receiver`.
+fn fetching(receiver: &Receiver) -> TestBuilder {
+    let host = format!("127.0.0.1:{}", receiver.port());
+    TestBuilder::default().settings(move |settings| {
+        settings.files.urls.allow = Allowlist::parse(&host).expect("a list of hosts");
+    })
+}
+
+/// How many files were handed to ComfyUI.
+fn handed(test: &TestGateway) -> u64 {
+    test.sim.stats().requests.get("POST /upload/image").copied().unwrap_or_default()
+}
+
+/// A picture of noise, another one for each `number`.
+fn noise(width: u32, height: u32, number: u32) -> RgbImage {
+    let mut state = number.wrapping_mul(2_654_435_761) | 1;
+    RgbImage::from_fn(width, height, |_, _| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        let [red, green, blue, _] = state.to_be_bytes();
+        Rgb([red, green, blue])
+    })
+}
+
+/// A file of `picture`.
+fn encoded(picture: &RgbImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, format).expect("a file");
+    bytes.into_inner()
+}
+
+/// What the picture in `bytes` shows.
+#[track_caller]
+fn pixels(bytes: &[u8]) -> RgbImage {
+    image::load_from_memory(bytes).expect("a picture").to_rgb8()
+}
+
+/// A sound of `size` bytes, which is none to whoever listens.
+fn wav(size: usize) -> Vec<u8> {
+    let mut bytes = b"RIFF\0\0\0\0WAVEfmt ".to_vec();
+    bytes.resize(size, 0);
+    bytes
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Hands in `bytes`; gives the id of the upload that has to come of it.
+async fn upload(test: &TestGateway, bytes: &[u8]) -> String {
+    let request = test.client().post(test.url("/uploads")).body(bytes.to_vec());
+    text(&Answer::read(request.send().await.expect("an answer")).await.expect(201).json(), "/uploadId")
+}
+
+/// The bytes of the one output of a job.
+async fn output(test: &TestGateway, job: &Value) -> Vec<u8> {
+    assert_eq!(job["outputs"].as_array().map(Vec::len), Some(1), "{job}");
+    test.get(&text(job, "/outputs/0/url")).await.expect(200).bytes
+}
+
+/// The files in the storage.
+fn stored(test: &TestGateway) -> Vec<PathBuf> {
+    files_below(&test.folder().join("outputs"))
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let paths = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+/// Waits until the storage holds `count` files.
+async fn until_stored(test: &TestGateway, count: usize) {
+    until(&format!("the storage holds {count} files"), || async { (stored(test).len() == count).then_some(()) }).await;
+}
+
+/// The jobs that there are, at most 100.
+async fn listed(test: &TestGateway) -> Vec<Value> {
+    test.get("/jobs?limit=100").await.expect(200).json()["items"].as_array().expect("a list").clone()
+}
+
+/// An hour from now, as a request may say it.
+fn in_an_hour() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+    Timestamp::from_millis(i64::try_from(now).expect("before the end of time")).plus_millis(3_600_000).to_string()
 }

@@ -1,7 +1,8 @@
 //! Webhooks: told of what, signed how, tried again when, never sent where they may not go.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use gateway_core::webhook::SigningSecrets;
 use gateway_core::{ErrorCode, Timestamp};
@@ -10,7 +11,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use standardwebhooks::Webhook;
 
 use super::{
@@ -609,4 +610,61 @@ async fn what_was_not_delivered_before_a_stop_is_delivered_after_the_next_start(
     same(&requests);
     tells(&requests[refused], "job.succeeded", &shown);
     assert_eq!((&entry["deliveryId"], statuses(&entry).last()), (&before["deliveryId"], Some(&Some(200))), "{entry}");
+}
+
+#[tokio::test]
+async fn what_fails_half_the_time_arrives_all_the_same() {
+    fail_half_the_time(40).await;
+}
+
+#[tokio::test]
+#[ignore = "takes minutes: cargo xtask soak"]
+async fn thousands_of_messages_that_fail_half_the_time_all_arrive() {
+    fail_half_the_time(5_000).await;
+}
+
+/// Sends `count` messages to a receiver that refuses, breaks off or fails every other time, by no rule that the sender
+/// could know; never as often in a row as a message is tried.
+async fn fail_half_the_time(count: usize) {
+    let tries: Mutex<HashMap<String, u64>> = Mutex::default();
+    let receiver = Receiver::answering(move |request| {
+        let mut tries = tries.lock().expect("no panic");
+        let number = tries.entry(request.header("webhook-id").to_owned()).or_default();
+        *number += 1;
+        let dice = Sha256::digest(format!("{}{number}", request.header("webhook-id")));
+        match dice[0] % 6 {
+            _ if *number > 6 => Reply::status(200),
+            0 => Reply::status(500),
+            1 => Reply::status(503).header("retry-after", "0"),
+            2 => Reply::close(),
+            _ => Reply::status(204),
+        }
+    })
+    .await;
+    let test = start(impatient(&receiver, &[])).await;
+    let mut ids = Vec::new();
+    for color in 0..count {
+        let wish = json!({"workflowId": "tiny", "inputs": {"color": color}, "callbackUrl": receiver.url("/")});
+        ids.push(test.post("/jobs", &wish).await.expect(202).json()["jobId"].as_str().expect("an id").to_owned());
+    }
+    let mut attempts = HashMap::new();
+    for id in &ids {
+        test.wait_ended(id).await;
+        let entry = until("it arrives", || async {
+            let entry = test.get(&format!("/jobs/{id}/webhooks")).await.expect(200).json()["items"][0].clone();
+            (entry["status"] == "delivered").then_some(entry)
+        })
+        .await;
+        attempts.insert(id.clone(), entry["attempts"].as_array().expect("attempts").len());
+    }
+    let mut heard: HashMap<String, Vec<Received>> = HashMap::new();
+    for request in receiver.requests() {
+        let id = text(&request.json(), "/data/jobId");
+        heard.entry(id).or_default().push(request);
+    }
+    for (id, attempts) in attempts {
+        let own = heard.remove(&id).unwrap_or_default();
+        same(&own);
+        assert_eq!(own.len(), attempts);
+    }
 }

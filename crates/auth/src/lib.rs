@@ -1,0 +1,8 @@
+#![doc = include_str!("../README.md")]
+
+pub mod address;
+pub mod chain;
+mod hex;
+pub mod jwt;
+pub mod key;
+pub mod limit;

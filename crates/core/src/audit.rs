@@ -1,0 +1,146 @@
+//! The chain of the audit log: each entry's hash covers the entry and the hash of the one before, so that no entry can be
+//! changed, removed or put in between without all later ones telling. Stores nothing.
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::Timestamp;
+
+/// The hash before the first entry.
+pub const FIRST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// What was done by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEntry {
+    /// Its number: 1 for the first.
+    pub seq: i64,
+    /// When.
+    pub time: Timestamp,
+    /// By whom.
+    pub actor: String,
+    /// What kind of thing, such as `workflow.create`.
+    pub action: String,
+    /// What it was done to.
+    pub target: String,
+    /// Follows the request through every log line.
+    pub correlation_id: String,
+    /// The client's address.
+    pub address: String,
+    /// What else there is to say.
+    pub detail: String,
+}
+
+/// The hash of `entry` after the one whose hash is `previous`, in hex.
+pub fn link(previous: &str, entry: &AuditEntry) -> String {
+    let mut digest = Sha256::new();
+    let AuditEntry { seq, time, actor, action, target, correlation_id, address, detail } = entry;
+    let (seq, time) = (seq.to_string(), time.as_millis().to_string());
+    for field in [previous, &seq, &time, actor, action, target, correlation_id, address, detail] {
+        // With its length in front, no two lists of fields look the same.
+        digest.update((field.len() as u64).to_be_bytes());
+        digest.update(field.as_bytes());
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Walks the chain from its beginning.
+#[derive(Debug, Clone)]
+pub struct ChainCheck {
+    seq: i64,
+    hash: String,
+}
+
+impl Default for ChainCheck {
+    fn default() -> Self {
+        Self { seq: 0, hash: FIRST.to_owned() }
+    }
+}
+
+impl ChainCheck {
+    /// Takes the next entry with its hash.
+    ///
+    /// # Errors
+    /// The number of the first entry that is not as it was written, or that is missing.
+    pub fn next(&mut self, entry: &AuditEntry, hash: &str) -> Result<(), i64> {
+        let expected = self.seq + 1;
+        if entry.seq != expected || link(&self.hash, entry) != hash {
+            return Err(expected);
+        }
+        (self.seq, self.hash) = (entry.seq, hash.to_owned());
+        Ok(())
+    }
+
+    /// How many entries were found good, and the hash of the last.
+    pub fn head(&self) -> (i64, &str) {
+        (self.seq, &self.hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Chain = Vec<(AuditEntry, String)>;
+
+    fn chain(length: i64) -> Chain {
+        let mut previous = FIRST.to_owned();
+        (1..=length)
+            .map(|seq| {
+                let entry = AuditEntry {
+                    seq,
+                    time: Timestamp::from_millis(seq * 10),
+                    actor: format!("key:{seq}"),
+                    action: String::from("workflow.create"),
+                    target: String::from("w"),
+                    correlation_id: String::from("c"),
+                    address: String::from("127.0.0.1"),
+                    detail: String::new(),
+                };
+                previous = link(&previous, &entry);
+                (entry, previous.clone())
+            })
+            .collect()
+    }
+
+    fn first_bad(chain: &[(AuditEntry, String)]) -> Option<i64> {
+        let mut check = ChainCheck::default();
+        chain.iter().find_map(|(entry, hash)| check.next(entry, hash).err())
+    }
+
+    #[test]
+    fn an_untouched_chain_is_good() {
+        assert_eq!(first_bad(&chain(50)), None);
+    }
+
+    #[test]
+    fn the_first_bad_entry_is_named_whatever_was_done_to_it() {
+        let good = chain(9);
+        let with = |change: &dyn Fn(&mut Chain)| {
+            let mut changed = good.clone();
+            change(&mut changed);
+            first_bad(&changed)
+        };
+        assert_eq!(with(&|chain| chain[4].0.actor.push('x')), Some(5));
+        assert_eq!(with(&|chain| chain[4].0.time = Timestamp::from_millis(1)), Some(5));
+        assert_eq!(with(&|chain| chain[4].1 = chain[3].1.clone()), Some(5));
+        assert_eq!(with(&|chain| drop(chain.remove(4))), Some(5));
+        assert_eq!(with(&|chain| drop(chain.remove(0))), Some(1));
+        assert_eq!(with(&|chain| chain.swap(3, 4)), Some(4));
+        assert_eq!(with(&|chain| chain.insert(4, chain[4].clone())), Some(6));
+        // One who rewrites an entry with a hash that fits is found out at the next.
+        let rewrite = |chain: &mut Chain| {
+            chain[4].0.actor.push('x');
+            chain[4].1 = link(&chain[3].1, &chain[4].0);
+        };
+        assert_eq!(with(&rewrite), Some(6));
+    }
+
+    #[test]
+    fn no_two_lists_of_fields_have_one_hash() {
+        let [(entry, _)] = chain(1).try_into().unwrap();
+        let moved =
+            AuditEntry { actor: String::from("key:1w"), action: String::from("orkflow.create"), ..entry.clone() };
+        assert_ne!(link(FIRST, &entry), link(FIRST, &moved));
+    }
+}

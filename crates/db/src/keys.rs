@@ -1,0 +1,162 @@
+//! Keys of callers: who they are, what they may do, when they were used. A key itself is never here, only its hash.
+
+use diesel::prelude::*;
+use gateway_core::access::KeyRights;
+use gateway_core::{Role, Timestamp};
+
+use crate::schema::api_keys;
+use crate::{Database, DbError};
+
+/// A key as it is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredKey {
+    /// The part of it that names it.
+    pub id: String,
+    /// Whose it is.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// The hash of the whole key.
+    pub hash: String,
+    /// Own limits and rights.
+    pub rights: KeyRights,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// By whom.
+    pub created_by: String,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// When it was last used, to the minute.
+    pub last_used_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = api_keys)]
+struct KeyRow {
+    id: String,
+    name: String,
+    role: String,
+    hash: String,
+    rights: String,
+    created_at: i64,
+    created_by: String,
+    expires_at: Option<i64>,
+    last_used_at: Option<i64>,
+    revoked_at: Option<i64>,
+}
+
+impl Database {
+    /// Keeps a new key.
+    ///
+    /// # Errors
+    /// [`DbError::Duplicate`] where its id is taken; else where it could not be written.
+    pub async fn put_key(&self, key: StoredKey) -> Result<(), DbError> {
+        let row = KeyRow {
+            id: key.id,
+            name: key.name,
+            role: key.role.as_str().to_owned(),
+            hash: key.hash,
+            rights: serde_json::to_string(&key.rights).unwrap_or_else(|_error| String::from("{}")),
+            created_at: key.created_at.as_millis(),
+            created_by: key.created_by,
+            expires_at: key.expires_at.map(Timestamp::as_millis),
+            last_used_at: None,
+            revoked_at: None,
+        };
+        self.write(move |connection| {
+            diesel::insert_into(api_keys::table).values(&row).execute(connection)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The key of this id, revoked and expired ones, too.
+    ///
+    /// # Errors
+    /// [`DbError`] where it could not be read.
+    pub async fn find_key(&self, id: &str) -> Result<Option<StoredKey>, DbError> {
+        let id = id.to_owned();
+        self.read_row(move |connection| {
+            let row: Option<KeyRow> =
+                api_keys::table.find(id).select(KeyRow::as_select()).first(connection).optional()?;
+            row.map(KeyRow::into_key).transpose()
+        })
+        .await
+    }
+
+    /// All keys, the newest first.
+    ///
+    /// # Errors
+    /// [`DbError`] where they could not be read.
+    pub async fn list_keys(&self) -> Result<Vec<StoredKey>, DbError> {
+        self.read(|connection| {
+            let order = (api_keys::created_at.desc(), api_keys::id);
+            let rows: Vec<KeyRow> = api_keys::table.order(order).select(KeyRow::as_select()).load(connection)?;
+            rows.into_iter().map(KeyRow::into_key).collect()
+        })
+        .await
+    }
+
+    /// Whether there is a key that can be used.
+    ///
+    /// # Errors
+    /// [`DbError`] where that could not be read.
+    pub async fn has_keys(&self) -> Result<bool, DbError> {
+        let now = self.now().as_millis();
+        self.read_row(move |connection| {
+            let usable = api_keys::table
+                .filter(api_keys::revoked_at.is_null())
+                .filter(api_keys::expires_at.is_null().or(api_keys::expires_at.gt(now)));
+            Ok(usable.select(api_keys::id).first::<String>(connection).optional()?.is_some())
+        })
+        .await
+    }
+
+    /// Revokes a key. `false` where there is none of this id that was not revoked before.
+    ///
+    /// # Errors
+    /// [`DbError`] where it could not be written.
+    pub async fn revoke_key(&self, id: &str) -> Result<bool, DbError> {
+        let (id, now) = (id.to_owned(), self.now().as_millis());
+        self.write(move |connection| {
+            let key = api_keys::table.find(id).filter(api_keys::revoked_at.is_null());
+            Ok(diesel::update(key).set(api_keys::revoked_at.eq(now)).execute(connection)? > 0)
+        })
+        .await
+    }
+
+    /// Notes that a key was used at `at`.
+    ///
+    /// # Errors
+    /// [`DbError`] where it could not be written.
+    pub async fn note_key_use(&self, id: &str, at: Timestamp) -> Result<(), DbError> {
+        let id = id.to_owned();
+        self.write(move |connection| {
+            diesel::update(api_keys::table.find(id))
+                .set(api_keys::last_used_at.eq(at.as_millis()))
+                .execute(connection)?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl KeyRow {
+    fn into_key(self) -> Result<StoredKey, DbError> {
+        let bad = |reason: &str| DbError::Corrupt { row: format!("api_keys/{}", self.id), reason: reason.to_owned() };
+        Ok(StoredKey {
+            role: Role::parse(&self.role).ok_or_else(|| bad("role"))?,
+            rights: serde_json::from_str(&self.rights).map_err(|error| bad(&format!("rights: {error}")))?,
+            id: self.id,
+            name: self.name,
+            hash: self.hash,
+            created_at: Timestamp::from_millis(self.created_at),
+            created_by: self.created_by,
+            expires_at: self.expires_at.map(Timestamp::from_millis),
+            last_used_at: self.last_used_at.map(Timestamp::from_millis),
+            revoked_at: self.revoked_at.map(Timestamp::from_millis),
+        })
+    }
+}
