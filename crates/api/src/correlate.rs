@@ -14,6 +14,7 @@ use gateway_core::ids::is_correlation_id;
 use gateway_core::{ErrorCode, Fault};
 use serde::Serialize;
 
+use crate::auth::LimitHeaders;
 use crate::error::ApiError;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -74,6 +75,10 @@ pub(crate) async fn correlate(
     };
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let limit = response.request().extensions().get::<LimitHeaders>().cloned();
+    if let Some(limit) = limit {
+        limit.write(response.headers_mut());
     }
     log(&response, &id, started);
     Ok(response)

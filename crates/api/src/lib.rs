@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod admin;
+mod audit;
 mod auth;
 mod batches;
 mod body;
@@ -10,11 +11,13 @@ mod etag;
 mod files;
 mod health;
 mod jobs;
+mod keys;
 mod outputs;
 mod query;
 mod routes;
 mod server;
 mod state;
+mod tls;
 mod webhooks;
 mod workflows;
 

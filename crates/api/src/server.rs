@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use actix_cors::Cors;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
+use gateway_config::Origins;
 use tokio::sync::watch;
 
 use crate::auth::identify;
 use crate::correlate::correlate;
 use crate::routes;
 use crate::state::ApiState;
+use crate::tls;
 
 /// How long a client may take to send its headers.
 const HEADER_DEADLINE: Duration = Duration::from_secs(5);
@@ -37,6 +40,21 @@ pub struct ServerHandle {
     delay: Duration,
 }
 
+/// Which pages of other origins may call. Never with what a browser keeps for this one: there is nothing.
+fn cors(origins: &Origins) -> Cors {
+    let exposed =
+        ["etag", "location", "retry-after", "x-request-id", "ratelimit", "ratelimit-policy", "preference-applied"];
+    let cors = Cors::default()
+        .allowed_methods(["GET", "HEAD", "POST", "PUT", "DELETE"])
+        .allow_any_header()
+        .expose_headers(exposed)
+        .max_age(600);
+    match origins {
+        Origins::Any => cors.allow_any_origin().send_wildcard(),
+        Origins::Listed(origins) => origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin)),
+    }
+}
+
 impl Server {
     /// Binds the configured address. `grace` is how long answers under way may take once a stop was asked for.
     ///
@@ -45,10 +63,12 @@ impl Server {
     pub fn bind(state: ApiState, grace: Duration) -> io::Result<Self> {
         let http = state.parts.http.clone();
         let (stopping, leaving, delay) = (Arc::clone(&state.stopping), Arc::clone(&state.leaving), http.delay);
+        let tls = state.parts.access.tls.as_ref().map(tls::configuration).transpose()?;
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(web::Data::new(state.clone()))
                 .wrap(from_fn(identify))
+                .wrap(cors(&state.parts.access.origins))
                 .wrap(from_fn(correlate))
                 .configure(routes::configure)
         })
@@ -57,8 +77,12 @@ impl Server {
         // Without it each event waits for the client's delayed acknowledgement of the one before: 40 ms.
         .tcp_nodelay(true)
         .shutdown_timeout(grace.as_secs())
-        .disable_signals()
-        .bind((http.host.as_str(), http.port))?;
+        .disable_signals();
+        let address = (http.host.as_str(), http.port);
+        let server = match tls {
+            Some(tls) => server.bind_rustls_0_23(address, tls)?,
+            None => server.bind(address)?,
+        };
         let address = server.addrs().first().copied().ok_or_else(|| io::Error::other("no address was bound"))?;
         Ok(Self { server: server.run(), address, stopping, leaving, delay })
     }

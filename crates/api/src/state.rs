@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use gateway_auth::limit::Limiter;
 use gateway_broker::{BackendState, Broker};
-use gateway_config::{CacheSettings, Environment, FileSettings, HttpSettings, LimitSettings, QueueSettings};
+use gateway_config::{
+    AccessSettings, CacheSettings, Environment, FileSettings, HttpSettings, LimitSettings, QueueSettings,
+};
 use gateway_core::cache::digest;
 use gateway_core::workflow::{NodeCatalog, SizeLimits, Workflow, WorkflowSource};
-use gateway_core::{CursorKey, JobId, JobIdSequence, Owner};
-use gateway_db::{Database, DbError, WorkflowRecord};
+use gateway_core::{CursorKey, JobId, JobIdSequence, Owner, Timestamp};
+use gateway_db::{Database, DbError, StoredKey, WorkflowRecord};
 use gateway_storage::Storage;
 use moka::sync::Cache;
 use serde_json::json;
@@ -20,6 +23,10 @@ use crate::error::ApiError;
 
 /// How long a workflow is used without a look whether another process has replaced it.
 const WORKFLOW_TTL: Duration = Duration::from_secs(1);
+/// How long a stored key is used without a look whether it was revoked.
+const KEY_TTL: Duration = Duration::from_millis(800);
+/// Callers that are remembered at the same time.
+const LIMITED: usize = 100_000;
 /// How long what is known of the pace of runs is used.
 const PACE_TTL: Duration = Duration::from_secs(5);
 /// How long ids of dispatched jobs are gathered before they are noted together.
@@ -57,6 +64,8 @@ pub struct Parts {
     pub callbacks: gateway_egress::Client,
     /// The way to files that callers name by URL.
     pub sources: gateway_egress::Client,
+    /// Who may do what.
+    pub access: AccessSettings,
     /// Whether this process alone works the queue, so that readiness depends on ComfyUI.
     pub embedded: bool,
     /// The version of the gateway.
@@ -92,6 +101,13 @@ pub struct ApiState {
     depth: Arc<tokio::sync::Mutex<Option<(Instant, u64)>>>,
     /// Turns true when a stop was asked for: load balancers are to look elsewhere.
     pub(crate) leaving: Arc<AtomicBool>,
+    /// Counts requests while the processes' common count is away.
+    pub(crate) limiter: Arc<Limiter>,
+    /// Keys as they are stored, of a moment ago: one that is revoked is turned away within that time.
+    pub(crate) keys: Cache<String, Option<Arc<StoredKey>>>,
+    /// When keys were last noted as used.
+    pub(crate) key_uses: Cache<String, Timestamp>,
+    open: Cache<(), bool>,
     /// Pictures that are converted at the same time.
     pub(crate) conversions: Arc<Semaphore>,
     workflows: Cache<String, Arc<Ready>>,
@@ -110,6 +126,10 @@ impl ApiState {
         tokio::spawn(note_dispatched(parts.database.clone(), told));
         let cursor_key = parts.database.cursor_key(rand::random()).await?;
         Ok(Self {
+            limiter: Arc::new(Limiter::new(LIMITED)),
+            keys: Cache::builder().max_capacity(LIMITED as u64).time_to_live(KEY_TTL).build(),
+            key_uses: Cache::builder().max_capacity(LIMITED as u64).time_to_live(Duration::from_secs(120)).build(),
+            open: Cache::builder().max_capacity(1).time_to_live(KEY_TTL).build(),
             conversions: Arc::new(Semaphore::new(parts.files.conversions)),
             parts: Arc::new(parts),
             cursor_key,
@@ -141,6 +161,26 @@ impl ApiState {
         };
         *known = Some((Instant::now(), depth));
         Ok(depth)
+    }
+
+    /// Whether no credentials are asked for: there are none.
+    pub(crate) async fn is_open(&self) -> Result<bool, ApiError> {
+        let access = &self.parts.access;
+        if !access.keys.is_empty() || access.tokens.is_some() {
+            return Ok(false);
+        }
+        if let Some(open) = self.open.get(&()) {
+            return Ok(open);
+        }
+        let open = !self.parts.database.has_keys().await?;
+        self.open.insert((), open);
+        Ok(open)
+    }
+
+    /// A key was made or revoked.
+    pub(crate) fn forget_key(&self, id: &str) {
+        self.keys.invalidate(id);
+        self.open.invalidate(&());
     }
 
     /// A new id, now: jobs sort in the order in which they were accepted.

@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 pub mod address;
-pub mod chain;
 mod hex;
 pub mod jwt;
 pub mod key;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use gateway_auth::limit::{Decision, Rule};
 use gateway_core::JobId;
 use gateway_core::event::{EventId, JobEvent};
 use gateway_core::progress::Progress;
@@ -114,6 +115,9 @@ pub trait Broker: Send + Sync {
 
     /// Puts back what was handed out to workers that died before they claimed it; tells how much.
     async fn reclaim(&self) -> Result<usize, BrokerError>;
+
+    /// Whether whoever is known as `key` may send `cost` more requests, counted over all processes.
+    async fn limit(&self, key: &str, rule: Rule, cost: u32) -> Result<Decision, BrokerError>;
 
     /// Whether this process is to do `chore` now: of all processes one, once in `period`.
     async fn turn(&self, chore: &str, period: Duration) -> Result<bool, BrokerError>;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use gateway_auth::limit::Rule;
 use gateway_core::event::{EventId, JobEvent, LogLevel, LogLine};
 use gateway_core::progress::Progress;
 use gateway_core::workflow::{NeedsId, NodeCatalog};
@@ -93,6 +94,7 @@ macro_rules! keeps_the_contract {
             watchers_are_told_and_progress_is_kept_until_the_end,
             what_was_missed_is_told_again_in_order_and_progress_is_not,
             previews_are_wanted_once_somebody_says_so,
+            requests_are_counted_by_key_and_by_rule,
             workers_and_their_catalogs_are_known_while_they_live,
             a_marker_is_kept,
         );
@@ -339,6 +341,21 @@ pub(crate) async fn previews_are_wanted_once_somebody_says_so(broker: Dyn) {
     broker.want_previews(job).await;
     assert!(broker.wants_previews(job).await);
     assert!(!broker.wants_previews(entry(2, 0).job).await);
+}
+
+pub(crate) async fn requests_are_counted_by_key_and_by_rule(broker: Dyn) {
+    let rule = Rule { per_window: 3, window_ms: 3_600_000, burst: 3 };
+    for left in [2, 1, 0] {
+        let decision = broker.limit("a", rule, 1).await.unwrap();
+        assert_eq!((decision.allowed, decision.remaining, decision.retry_after_ms), (true, left, 0));
+    }
+    let refused = broker.limit("a", rule, 1).await.unwrap();
+    assert!(!refused.allowed && refused.remaining == 0);
+    assert!((1_190_000..=1_200_000).contains(&refused.retry_after_ms), "{refused:?}");
+    assert!((3_590_000..=3_600_000).contains(&refused.reset_after_ms), "{refused:?}");
+    assert!(broker.limit("b", rule, 3).await.unwrap().allowed, "another key");
+    assert!(!broker.limit("b", rule, 1).await.unwrap().allowed);
+    assert!(broker.limit("a", Rule { burst: 9, ..rule }, 1).await.unwrap().allowed, "a larger burst");
 }
 
 async fn heard_or_closed(broker: &dyn Broker, job: JobId, watcher: &mut Receiver<Heard>) -> bool {

@@ -43,6 +43,12 @@ enum Command {
     Worker,
     /// Say what is reachable, and the likely cause where something isn't.
     Health,
+    /// Make, list and revoke keys of callers.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Look after the audit log.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Submit a job to a running gateway.
     Submit(Submit),
     /// Start a simulated ComfyUI that needs no GPU.
@@ -99,6 +105,53 @@ pub(crate) struct ListWorkflows {
     /// The gateway to ask; by default whoever holds the database.
     #[arg(long, value_name = "URL")]
     pub(crate) gateway: Option<String>,
+}
+
+/// What can be done with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Make a key; it is shown this once.
+    Create(CreateKey),
+    /// List the keys of the database.
+    List,
+    /// Revoke a key: within a second no replica takes it any more.
+    Revoke {
+        /// Its id, as `keys list` shows it.
+        id: String,
+    },
+}
+
+/// Flags of `keys create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateKey {
+    /// Whose jobs it makes; keys of the same name share them.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// admin or user.
+    #[arg(long, default_value = "user")]
+    pub(crate) role: String,
+    /// Days after which it ends; never without this.
+    #[arg(long)]
+    pub(crate) expires_days: Option<u16>,
+    /// Requests in each window (RATE_LIMIT_WINDOW_MS), in place of RATE_LIMIT_MAX.
+    #[arg(long)]
+    pub(crate) rate_limit: Option<u32>,
+    /// Jobs that may wait, in place of OWNER_QUEUE_LIMIT.
+    #[arg(long)]
+    pub(crate) queue_limit: Option<u32>,
+    /// A workflow that it may run, and no other; may be given several times.
+    #[arg(long)]
+    pub(crate) workflow: Vec<String>,
+    /// Let it run graphs that are not registered (with ALLOW_RAW_WORKFLOWS).
+    #[arg(long)]
+    pub(crate) raw: bool,
+}
+
+/// What can be done with the audit log.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Check that no entry was changed or removed; names the first that was.
+    Verify,
 }
 
 /// Flags of `submit`.
@@ -224,6 +277,8 @@ impl Cli {
             Command::Run(args) => commands::run::run(&setting, args).await,
             Command::Worker => commands::worker::run(&setting).await,
             Command::Health => commands::health::run(&setting).await,
+            Command::Keys(command) => commands::keys::run(&setting, command).await,
+            Command::Audit(Audit::Verify) => commands::audit::verify(&setting).await,
             Command::Submit(args) => commands::submit::run(&setting, args).await,
             Command::Sim(args) => commands::sim::run(&setting, args).await,
             Command::Demo(args) => commands::demo::run(&setting, args).await,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_api::{ApiState, Parts, Server, ServerHandle};
-use gateway_config::Settings;
+use gateway_config::{Environment, Settings};
 use gateway_core::workflow::{Workflow, WorkflowSource, bundled};
 use gateway_db::{Database, DbError, NewWorkflow};
 use gateway_storage::Storage;
@@ -47,12 +47,14 @@ impl Gateway {
             queue: settings.queue.clone(),
             cache: settings.cache.clone(),
             files: settings.files.clone(),
+            access: settings.access.clone(),
             callbacks: way_out(&settings.webhooks.urls)?,
             sources: way_out(&settings.files.urls)?,
             embedded,
             version: VERSION,
         };
         let address = format!("{}:{}", settings.http.host, settings.http.port);
+        check_open(&settings, &database).await?;
         let state = ApiState::new(parts).await.map_err(StartError::Database)?;
         let server =
             Server::bind(state, ANSWERS).map_err(|source| StartError::Bind { address, variable: "PORT", source })?;
@@ -102,6 +104,22 @@ impl Gateway {
             Err(error) => tracing::error!(%error, "the server was ended"),
         }
     }
+}
+
+/// A gateway that asks nobody for credentials says so, and is no gateway for production.
+async fn check_open(settings: &Settings, database: &Database) -> Result<(), StartError> {
+    let access = &settings.access;
+    let asks = !access.keys.is_empty() || access.tokens.is_some();
+    if asks || database.has_keys().await.map_err(StartError::Database)? {
+        return Ok(());
+    }
+    if settings.environment == Environment::Production {
+        return Err(StartError::Open);
+    }
+    tracing::warn!(
+        "no credentials are asked for: whoever reaches this port may use it; set API_KEYS, or keep it on a private network"
+    );
+    Ok(())
 }
 
 /// Registers the bundled workflows that are not there yet; returns their ids.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use gateway_config::Settings;
 use gateway_db::DbError;
 use reqwest::{Client, Method, Response};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use url::Url;
@@ -18,6 +19,7 @@ use crate::exit::Failure;
 pub(crate) struct Remote {
     client: Client,
     base: String,
+    key: Option<SecretString>,
 }
 
 impl Remote {
@@ -32,7 +34,13 @@ impl Remote {
             .read_timeout(Duration::from_secs(60))
             .build()
             .map_err(|error| Failure::failed(format!("no HTTP client: {error}")))?;
-        Ok(Self { client, base: base.trim_end_matches('/').to_owned() })
+        Ok(Self { client, base: base.trim_end_matches('/').to_owned(), key: None })
+    }
+
+    /// The same, showing the key that these settings name.
+    #[must_use]
+    pub(crate) fn with_key(self, settings: &Settings) -> Self {
+        Self { key: settings.access.client_key.clone(), ..self }
     }
 
     /// The gateway that these settings would start on this machine.
@@ -43,7 +51,8 @@ impl Remote {
             host => host,
         };
         let host = if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() };
-        Self::new(&format!("http://{host}:{}", settings.http.port))
+        let scheme = if settings.access.tls.is_some() { "https" } else { "http" };
+        Ok(Self::new(&format!("{scheme}://{host}:{}", settings.http.port))?.with_key(settings))
     }
 
     pub(crate) fn base(&self) -> &str {
@@ -66,6 +75,9 @@ impl Remote {
     /// The status of a request, and its answer.
     pub(crate) async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response, Failure> {
         let mut request = self.client.request(method, format!("{}{path}", self.base));
+        if let Some(key) = &self.key {
+            request = request.header("x-api-key", key.expose_secret());
+        }
         if let Some(body) = body {
             request = request.json(body);
         }

@@ -10,6 +10,8 @@ use gateway_egress::Policy;
 use gateway_storage::{Storage, StorageError};
 use gateway_worker::{Worker, WorkerParts};
 
+use crate::exit::Failure;
+
 /// The version of the gateway.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -36,6 +38,8 @@ pub enum StartError {
     Queue(OpenError),
     /// The worker did not start.
     Worker(gateway_worker::StartError),
+    /// It would ask nobody for credentials, in production.
+    Open,
     /// Nothing can be sent: the system's trust in certificates can't be read.
     Egress(gateway_egress::BuildError),
 }
@@ -55,11 +59,25 @@ impl std::fmt::Display for StartError {
             Self::Queue(error) => error.fmt(f),
             Self::Worker(error) => f.write_str(&chain(error)),
             Self::Egress(error) => f.write_str(&chain(error)),
+            Self::Open => f.write_str(
+                "NODE_ENV/GATEWAY_ENV is production, and no credentials would be asked for: anybody could run jobs. Set \
+                 API_KEYS or JWT_SECRET, or make a key with `comfyui-gateway keys create`",
+            ),
         }
     }
 }
 
 impl std::error::Error for StartError {}
+
+impl From<StartError> for Failure {
+    /// What the settings ask for and can't be had is another end than what failed.
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Open => Self::usage(error),
+            _ => Self::failed(error),
+        }
+    }
+}
 
 /// An error with its causes, each once.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {

@@ -9,9 +9,10 @@ mod variables;
 
 pub use load::{ConfigError, load};
 pub use settings::{
-    CacheScope, CacheSettings, ComfyBackend, ComfySettings, DatabaseSettings, DatabaseTarget, Environment,
-    FileSettings, HttpSettings, LimitSettings, LogFormat, LogSettings, QueueSettings, RedisSettings, RetentionSettings,
-    S3Settings, Settings, StorageBackend, StorageSettings, UrlSettings, WebhookSettings, WorkerSettings,
+    AccessSettings, CacheScope, CacheSettings, ComfyBackend, ComfySettings, DatabaseSettings, DatabaseTarget,
+    Environment, FileSettings, HttpSettings, LimitSettings, LogFormat, LogSettings, Origins, QueueSettings,
+    RateSettings, RawSettings, RedisSettings, RetentionSettings, S3Settings, Settings, StorageBackend, StorageSettings,
+    TlsSettings, UrlSettings, WebhookSettings, WorkerSettings,
 };
 pub use source::Overrides;
 pub use telemetry::init as init_telemetry;

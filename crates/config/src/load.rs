@@ -13,6 +13,7 @@ use crate::settings::{
 };
 use crate::source::{Overrides, Source};
 
+mod access;
 mod database;
 mod delivery;
 mod redis;
@@ -61,17 +62,16 @@ pub fn load(env_file: &Path, overrides: &Overrides) -> Result<Settings, ConfigEr
         cache: delivery::cache(&mut reader),
         files: delivery::files(&mut reader),
         retention: delivery::retention(&mut reader),
+        access: access::read(&mut reader, environment),
         log: log(&mut reader),
         warnings: Vec::new(),
     };
-    check_unused(&mut reader);
-    settings.warnings = warnings(&reader, &source.strangers, environment);
+    settings.warnings = warnings(&reader, &source.strangers);
     settings.warnings.extend(shared_warnings(&settings));
-    if environment == Environment::Production {
-        reader.faults.push(String::from(
-            "NODE_ENV/GATEWAY_ENV is production, but no credentials are asked for: this version serves anybody who \
-             reaches it, so it doesn't start in production. Use `development` on a private network",
-        ));
+    if settings.access.privacy {
+        // What is not kept can't be used again, and what is stored says nothing of how it was made.
+        settings.cache.ttl = None;
+        settings.files.strip_metadata = true;
     }
     if reader.faults.is_empty() { Ok(settings) } else { Err(ConfigError::Invalid { faults: reader.faults }) }
 }
@@ -199,34 +199,8 @@ fn log(reader: &mut Reader<'_>) -> LogSettings {
     LogSettings { filter, format }
 }
 
-/// Variables of parts that this version does not have: checked all the same, and refused where ignoring them
-/// would leave the operator with less than was asked for.
-fn check_unused(reader: &mut Reader<'_>) {
-    for name in ["API_KEYS", "JWT_SECRET"] {
-        if reader.is_set(name) {
-            reader.fault(name, "this version doesn't check credentials, and won't run open when told to; unset it");
-        }
-    }
-    if reader.flag("PRIVACY_MODE") {
-        reader.fault("PRIVACY_MODE", "this version can't redact prompts; set it to false");
-    }
-    reader.number("RATE_LIMIT_MAX", 1, 1_000_000_000);
-    reader.number("RATE_LIMIT_WINDOW_MS", 100, 86_400_000);
-    reader.parse("CORS_ORIGINS", "* or origins such as https://app.example.com, comma-separated", |text| {
-        let origin = |text: &str| {
-            Url::parse(text.trim()).is_ok_and(|url| url.host().is_some() && matches!(url.path(), "/" | ""))
-        };
-        (text == "*" || text.split(',').all(origin)).then_some(())
-    });
-}
-
-fn warnings(reader: &Reader<'_>, strangers: &[String], environment: Environment) -> Vec<String> {
+fn warnings(reader: &Reader<'_>, strangers: &[String]) -> Vec<String> {
     let mut warnings = Vec::new();
-    if environment != Environment::Production {
-        warnings.push(String::from(
-            "no credentials are asked for: whoever reaches this port may use it; keep it on a private network",
-        ));
-    }
     if !reader.is_set("WEBHOOK_SECRET") {
         warnings.push(String::from(
             "WEBHOOK_SECRET is not set: webhooks are sent unsigned, and receivers can't tell them from forged ones",

@@ -59,6 +59,8 @@ error_codes! {
     OutputNotFound = "OUTPUT_NOT_FOUND", 404, false, "Output not found";
     /// No such upload, or another owner's.
     UploadNotFound = "UPLOAD_NOT_FOUND", 404, false, "Upload not found";
+    /// No such key.
+    KeyNotFound = "KEY_NOT_FOUND", 404, false, "Key not found";
     /// No such message about this job.
     DeliveryNotFound = "DELIVERY_NOT_FOUND", 404, false, "Delivery not found";
     /// No such batch, or another owner's.

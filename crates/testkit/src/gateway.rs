@@ -16,6 +16,9 @@ use crate::wait::until;
 /// Waits between attempts are this much shorter than in production.
 const BACKOFF_SCALE: f64 = 0.01;
 
+/// Requests that a test may send: more than it does.
+const UNLIMITED: u32 = 1_000_000_000;
+
 type Tweak = Box<dyn Fn(&mut Settings) + Send + Sync>;
 
 /// How a test's gateway differs from the usual.
@@ -178,6 +181,7 @@ impl TestGateway {
         let mut settings = gateway_config::load(&folder.join("no.env"), &overrides).expect("settings");
         settings.queue.backoff_scale = BACKOFF_SCALE;
         settings.worker.grace = Duration::from_secs(5);
+        settings.access.rate.requests = UNLIMITED;
         (self.tweak)(&mut settings);
         settings
     }

@@ -26,6 +26,10 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "comfyui-client",
         ],
     ),
+    (
+        "gateway-auth",
+        &["tokio", "diesel", "reqwest", "actix-web", "figment", "gateway-config", "gateway-db", "comfyui-client"],
+    ),
     ("gateway-config", &["tokio", "diesel", "reqwest", "actix-web", "gateway-db", "gateway-broker", "comfyui-client"]),
     ("gateway-db", &["reqwest", "actix-web", "gateway-broker", "gateway-storage", "gateway-api", "comfyui-client"]),
     ("gateway-broker", &["diesel", "reqwest", "actix-web", "gateway-db", "gateway-storage", "comfyui-client"]),
@@ -57,12 +61,14 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("actix-web", &["gateway-api"]),
     ("tokio-tungstenite", &["comfyui-client"]),
     ("figment", &["gateway-config"]),
+    ("jsonwebtoken", &["gateway-auth"]),
     ("rust-s3", &["gateway-storage"]),
     ("deadpool-redis", &["gateway-broker"]),
 ];
 
 const CRATES: &[&str] = &[
     "gateway-core",
+    "gateway-auth",
     "gateway-config",
     "gateway-db",
     "gateway-broker",

@@ -6,6 +6,7 @@ use gateway_broker::Control;
 use gateway_core::{ErrorCode, Scope};
 use serde_json::{Value, json};
 
+use crate::audit::Actor;
 use crate::auth::Admin;
 use crate::body::Nothing;
 use crate::correlate::CorrelationId;
@@ -17,28 +18,36 @@ use crate::state::ApiState;
 pub(crate) async fn pause_queue(
     state: Data<ApiState>,
     _: Admin,
+    actor: Actor,
     correlation: CorrelationId,
     _: Nothing,
 ) -> Result<Json<Value>, ApiError> {
-    set_paused(&state, &correlation, true).await
+    set_paused(&state, &actor, &correlation, true).await
 }
 
 /// Workers take jobs again.
 pub(crate) async fn resume_queue(
     state: Data<ApiState>,
     _: Admin,
+    actor: Actor,
     correlation: CorrelationId,
     _: Nothing,
 ) -> Result<Json<Value>, ApiError> {
-    set_paused(&state, &correlation, false).await
+    set_paused(&state, &actor, &correlation, false).await
 }
 
-async fn set_paused(state: &ApiState, correlation: &CorrelationId, paused: bool) -> Result<Json<Value>, ApiError> {
+async fn set_paused(
+    state: &ApiState,
+    actor: &Actor,
+    correlation: &CorrelationId,
+    paused: bool,
+) -> Result<Json<Value>, ApiError> {
     state.parts.database.set_queue_paused(paused).await?;
     if let Err(error) = state.parts.broker.control(Control::Pause).await {
         tracing::warn!(%error, "workers learn of a paused queue at their next look");
     }
     tracing::info!(correlation_id = correlation.0, paused, "queue control");
+    actor.note(state, if paused { "queue.pause" } else { "queue.resume" }, "queue").await;
     Ok(Json(json!({"paused": paused})))
 }
 

@@ -6,6 +6,7 @@ use gateway_broker::Control;
 use gateway_core::ErrorCode;
 use serde_json::{Value, json};
 
+use crate::audit::Actor;
 use crate::auth::Admin;
 use crate::body::Nothing;
 use crate::correlate::CorrelationId;
@@ -27,6 +28,7 @@ pub(crate) async fn list_workers(
 pub(crate) async fn drain_worker(
     state: Data<ApiState>,
     _: Admin,
+    actor: Actor,
     path: Path<String>,
     correlation: CorrelationId,
     _: Nothing,
@@ -38,5 +40,6 @@ pub(crate) async fn drain_worker(
     }
     state.parts.broker.control(Control::Drain { worker: worker.clone() }).await?;
     tracing::info!(correlation_id = correlation.0, worker, "drain requested");
+    actor.note(&state, "worker.drain", &worker).await;
     Ok(HttpResponse::Accepted().json(json!({"id": worker, "state": "draining"})))
 }

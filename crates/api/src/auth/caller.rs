@@ -1,12 +1,18 @@
 //! Whoever sent a request, as handlers see it. Found out once for each request, before any handler runs.
 
 use std::future::{Ready, ready};
+use std::net::IpAddr;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+use gateway_core::access::KeyRights;
 use gateway_core::{ErrorCode, Owner, Role, Scope};
 
 use crate::error::ApiError;
+
+/// Where a request came from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
 /// Whoever sent a request.
 #[derive(Debug, Clone)]
@@ -15,12 +21,22 @@ pub(crate) struct Caller {
     pub(crate) owner: Owner,
     /// What it may do.
     pub(crate) role: Role,
+    /// What its key may do besides, and what bounds it.
+    pub(crate) rights: KeyRights,
+    /// Its name in the audit log.
+    pub(crate) actor: String,
 }
 
 impl Caller {
     /// Anybody, at a gateway that asks for no credentials.
     pub(crate) fn local() -> Self {
-        Self { owner: Owner::local(), role: Role::Admin }
+        let owner = Owner::local();
+        Self { actor: owner.as_str().to_owned(), owner, role: Role::Admin, rights: KeyRights::default() }
+    }
+
+    /// Whether it is anybody.
+    pub(crate) fn is_anybody(&self) -> bool {
+        self.owner == Owner::local()
     }
 
     /// Which rows this caller may touch.

@@ -1,17 +1,132 @@
-//! Finds out who sent a request, before any handler runs.
+//! Finds out who sent a request and whether it may send any more, before a handler runs. What a request may do is the
+//! handler's to ask.
 
-use actix_web::body::MessageBody;
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::middleware::Next;
+use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _};
+use gateway_auth::address::bucket;
+use gateway_core::ErrorCode;
+use gateway_core::access::KeyRights;
 
-use crate::auth::Caller;
+use crate::auth::caller::ClientAddress;
+use crate::auth::{Caller, credentials, limit};
+use crate::error::ApiError;
+use crate::state::ApiState;
 
-/// Wraps every request. This gateway asks for no credentials: everybody is its one owner.
+const API_KEY: &str = "x-api-key";
+/// Open to anybody: what load balancers and people look at before they have a key.
+const OPEN: [&str; 2] = ["/health", "/capabilities"];
+/// Never counted: probes must not be turned away.
+const PROBES: [&str; 2] = ["/health/live", "/health/ready"];
+
+/// Wraps every request.
 pub(crate) async fn identify(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody + 'static>, Error> {
-    request.extensions_mut().insert(Caller::local());
-    next.call(request).await
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(state) = request.app_data::<Data<ApiState>>().cloned() else {
+        return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
+    };
+    match admit(&state, &request).await {
+        Ok(()) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
+        Err(error) => Ok(request.error_response(error).map_into_boxed_body()),
+    }
+}
+
+async fn admit(state: &ApiState, request: &ServiceRequest) -> Result<(), ApiError> {
+    let address = address_of(state, request);
+    request.extensions_mut().insert(ClientAddress(address));
+    let path = request.path();
+    let path = path.strip_prefix("/v1").unwrap_or(path);
+    if PROBES.contains(&path) {
+        return Ok(());
+    }
+    let open = OPEN.contains(&path) || request.method() == Method::OPTIONS;
+    let who = bucket(address);
+    let presented = presented(request.headers())?;
+    let caller = match presented {
+        None if open => None,
+        None if state.is_open().await? => Some(Caller::local()),
+        None => {
+            count(state, request, &format!("ip:{who}"), &KeyRights::default()).await?;
+            return Err(unauthorized("no credentials were given"));
+        }
+        Some(presented) => match credentials::check(state, presented, &who).await? {
+            Some(caller) => Some(caller),
+            None if open => None,
+            None => {
+                credentials::failed(state, request, &who, address).await;
+                return Err(unauthorized("the credentials are not valid"));
+            }
+        },
+    };
+    match caller {
+        Some(caller) => {
+            let name = if caller.is_anybody() { format!("ip:{who}") } else { format!("key:{}", caller.actor) };
+            count(state, request, &name, &caller.rights).await?;
+            request.extensions_mut().insert(caller);
+        }
+        None => count(state, request, &format!("ip:{who}"), &KeyRights::default()).await?,
+    }
+    Ok(())
+}
+
+/// The client's address: that of the connection, unless a trusted proxy says better.
+fn address_of(state: &ApiState, request: &ServiceRequest) -> std::net::IpAddr {
+    let peer = request.peer_addr().map_or(std::net::IpAddr::from([0, 0, 0, 0]), |peer| peer.ip());
+    let forwarded: Vec<&str> =
+        request.headers().get_all("x-forwarded-for").map(|value| value.to_str().unwrap_or_default()).collect();
+    state.parts.access.proxies.client(peer, &forwarded)
+}
+
+/// What a request shows to be let in.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Presented<'a> {
+    /// In `X-API-Key`.
+    Key(&'a str),
+    /// After `Bearer`: a token, or a key.
+    Bearer(&'a str),
+    /// Nothing that can be read.
+    Unreadable,
+}
+
+fn presented(headers: &HeaderMap) -> Result<Option<Presented<'_>>, ApiError> {
+    let mut keys = headers.get_all(API_KEY);
+    let mut authorizations = headers.get_all(AUTHORIZATION);
+    let (key, authorization) = (keys.next(), authorizations.next());
+    if keys.next().is_some() || authorizations.next().is_some() || (key.is_some() && authorization.is_some()) {
+        return Err(ApiError::bad_request("credentials are given twice; send one of X-API-Key and Authorization"));
+    }
+    if let Some(key) = key {
+        return Ok(Some(key.to_str().map_or(Presented::Unreadable, Presented::Key)));
+    }
+    let Some(value) = authorization else { return Ok(None) };
+    let Ok(text) = value.to_str() else { return Ok(Some(Presented::Unreadable)) };
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(Presented::Bearer(token))),
+        _ => Ok(Some(Presented::Unreadable)),
+    }
+}
+
+async fn count(state: &ApiState, request: &ServiceRequest, name: &str, rights: &KeyRights) -> Result<(), ApiError> {
+    let (decision, headers) = limit::take(state, name, rights.rate_limit).await;
+    let allowed = decision.allowed;
+    request.extensions_mut().insert(headers);
+    if allowed {
+        return Ok(());
+    }
+    let seconds = u32::try_from(decision.retry_after_seconds()).unwrap_or(u32::MAX).max(1);
+    Err(ApiError::new(ErrorCode::RateLimited, "more requests than are allowed were sent")
+        .recommend("wait as long as Retry-After says; an operator can raise RATE_LIMIT_MAX, or the key's own limit")
+        .retry_after(seconds))
+}
+
+fn unauthorized(detail: &str) -> ApiError {
+    ApiError::new(ErrorCode::AuthFailed, detail)
+        .recommend("send a key as X-API-Key, or a token as Authorization: Bearer")
+        .with_header("www-authenticate", "Bearer realm=\"comfyui-gateway\"")
 }

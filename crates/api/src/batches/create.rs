@@ -53,7 +53,7 @@ pub(crate) async fn create_batch(
     let id = BatchId::new(state.parts.database.now(), rand::random());
     let items = submit_all(&state, &caller, &mut request, &correlation, id).await?;
     let hits = items.iter().filter(|item| item.hit.is_some()).count();
-    check_room(&state, u64::try_from(items.len() - hits).unwrap_or(u64::MAX)).await?;
+    check_room(&state, &caller, u64::try_from(items.len() - hits).unwrap_or(u64::MAX)).await?;
     let batch = NewBatch {
         id,
         owner,

@@ -133,8 +133,8 @@ pub(crate) async fn capabilities(state: Data<ApiState>) -> Result<Json<Value>, A
         "storageProvider": parts.storage.name(),
         "features": {
             "events": true,
-            "auth": false,
-            "rateLimit": false,
+            "auth": !state.is_open().await?,
+            "rateLimit": true,
             "webhooks": true,
             "cache": parts.cache.ttl.is_some(),
             "idempotency": true,

@@ -8,18 +8,21 @@ use gateway_core::ErrorCode;
 use gateway_core::event::JobEvent;
 use gateway_db::{Accepted, Aftermath, NewJob, QueuedJob};
 
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::jobs::answer::{self, Answer};
 use crate::jobs::submit::Submission;
 use crate::state::ApiState;
 
+/// Seconds after which a caller with too many waiting jobs may look again.
+const OWN_FULL: u32 = 10;
 /// How long the queue may take to be told of a job.
 const HINT: Duration = Duration::from_millis(500);
 
 /// Accepts a job and tells the queue.
-pub(super) async fn accept(state: &ApiState, submission: Submission) -> Result<Answer, ApiError> {
+pub(super) async fn accept(state: &ApiState, caller: &Caller, submission: Submission) -> Result<Answer, ApiError> {
     if submission.acceptance.hit.is_none() {
-        check_room(state, 1).await?;
+        check_room(state, caller, 1).await?;
     }
     let state = state.clone();
     // A task of its own: dropping the request must not leave a job that nobody was told of.
@@ -118,7 +121,16 @@ pub(crate) async fn follow_up(state: &ApiState, aftermath: Aftermath) {
 }
 
 /// Refuses where `more` jobs do not find room in the queue.
-pub(crate) async fn check_room(state: &ApiState, more: u64) -> Result<(), ApiError> {
+pub(crate) async fn check_room(state: &ApiState, caller: &Caller, more: u64) -> Result<(), ApiError> {
+    if let Some(limit) = caller.rights.queue_limit.map(u64::from).or(state.parts.access.owner_queue) {
+        let waiting = state.parts.database.count_waiting_of(&caller.owner).await?;
+        if waiting.saturating_add(more) > limit {
+            let detail = format!("{waiting} of your jobs wait already; at most {limit} may");
+            return Err(ApiError::new(ErrorCode::QueueFull, detail)
+                .recommend("wait until some have run; an operator can raise OWNER_QUEUE_LIMIT, or the key's own limit")
+                .retry_after(OWN_FULL));
+        }
+    }
     let depth = state.depth().await?;
     if depth.saturating_add(more) > state.parts.queue.max_depth {
         return Err(queue_full(state, depth).await);

@@ -40,7 +40,7 @@ pub(crate) async fn create_job(
     }
     let besides = Besides { request: key, ..Besides::default() };
     let submission = submit(&state, &caller, request, correlation, besides).await?;
-    let response = accept(&state, submission).await?;
+    let response = accept(&state, &caller, submission).await?;
     Ok(preference.wait(&state, response).await)
 }
 
@@ -74,5 +74,5 @@ pub(crate) async fn retry_job(
     let request = JobRequest::again(job);
     let besides = Besides { retry_of: Some(id), ..Besides::default() };
     let submission = submit(&state, &caller, request, correlation, besides).await?;
-    Ok(accept(&state, submission).await?.into_response())
+    Ok(accept(&state, &caller, submission).await?.into_response())
 }

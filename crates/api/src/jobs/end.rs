@@ -7,6 +7,7 @@ use gateway_core::{ErrorCode, JobId, JobStatus, Scope};
 use gateway_db::{CancelOutcome, DeleteOutcome};
 use serde_json::json;
 
+use crate::audit::Actor;
 use crate::auth::Caller;
 use crate::body::Nothing;
 use crate::correlate::CorrelationId;
@@ -66,6 +67,7 @@ pub(crate) async fn delete_job(
     state: Data<ApiState>,
     path: Path<String>,
     caller: Caller,
+    actor: Actor,
     correlation: CorrelationId,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
@@ -79,6 +81,7 @@ pub(crate) async fn delete_job(
         DeleteOutcome::Deleted => {
             state.forget_ended_job(id);
             tracing::info!(correlation_id = correlation.0, job_id = %id, "job deleted");
+            actor.note(&state, "job.delete", &id.to_string()).await;
             Ok(HttpResponse::NoContent().finish())
         }
     }

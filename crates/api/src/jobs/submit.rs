@@ -46,6 +46,10 @@ pub(crate) async fn submit(
     correlation: CorrelationId,
     besides: Besides,
 ) -> Result<Submission, ApiError> {
+    if !caller.rights.may_run(&request.workflow_id) {
+        let detail = format!("this key may not run the workflow {}", request.workflow_id);
+        return Err(ApiError::new(ErrorCode::Forbidden, detail));
+    }
     let ready = state.workflow(&request.workflow_id).await?;
     let catalogs = state.catalogs().await;
     let mut prepared = prepare(&ready.workflow, &request.inputs, &request.params, &state.size_limits(), &catalogs)?;

@@ -6,6 +6,7 @@ use gateway_core::{DeliveryId, ErrorCode};
 use gateway_db::{DeliveryRecord, DeliveryTry};
 use serde_json::{Value, json};
 
+use crate::audit::Actor;
 use crate::auth::Caller;
 use crate::batches;
 use crate::body::Nothing;
@@ -35,6 +36,7 @@ pub(crate) async fn redeliver(
     state: Data<ApiState>,
     path: Path<(String, String)>,
     caller: Caller,
+    actor: Actor,
     correlation: CorrelationId,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
@@ -47,6 +49,7 @@ pub(crate) async fn redeliver(
         return Err(missing());
     }
     tracing::info!(correlation_id = correlation.0, job_id = %job, webhook_id = %id, "webhook is sent again");
+    actor.note(&state, "webhook.redeliver", &id.to_string()).await;
     Ok(HttpResponse::Accepted().json(json!({"jobId": job, "deliveryId": id, "status": "pending"})))
 }
 
@@ -70,6 +73,7 @@ pub(crate) async fn redeliver_batch(
     state: Data<ApiState>,
     path: Path<(String, String)>,
     caller: Caller,
+    actor: Actor,
     correlation: CorrelationId,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
@@ -81,6 +85,7 @@ pub(crate) async fn redeliver_batch(
         return Err(missing());
     }
     tracing::info!(correlation_id = correlation.0, batch_id = %batch, webhook_id = %id, "webhook is sent again");
+    actor.note(&state, "webhook.redeliver", &id.to_string()).await;
     Ok(HttpResponse::Accepted().json(json!({"batchId": batch, "deliveryId": id, "status": "pending"})))
 }
 

@@ -6,9 +6,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use gateway_core::ErrorCode;
 use gateway_db::DbError;
 
+use crate::audit::Actor;
 use crate::auth::Admin;
 use crate::body::{Nothing, read_object};
-use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::state::ApiState;
@@ -19,7 +19,7 @@ use crate::workflows::request;
 pub(crate) async fn create_workflow(
     state: Data<ApiState>,
     _: Admin,
-    correlation: CorrelationId,
+    actor: Actor,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -28,13 +28,16 @@ pub(crate) async fn create_workflow(
     let workflow = request::read(body, None, state.catalog().await.as_deref())?;
     let id = workflow.id.clone();
     match state.parts.database.create_workflow(workflow).await {
-        Ok(version) => tracing::info!(correlation_id = correlation.0, workflow = id, version, "workflow registered"),
+        Ok(version) => {
+            tracing::info!(correlation_id = actor.correlation(), workflow = id, version, "workflow registered")
+        }
         Err(DbError::Duplicate) => {
             let detail = format!("the workflow {id} exists already");
             return Err(ApiError::new(ErrorCode::Conflict, detail).recommend("PUT /workflows/{id} replaces it"));
         }
         Err(error) => return Err(error.into()),
     }
+    actor.note(&state, "workflow.create", &id).await;
     answer(&state, &id, HttpResponse::Created()).await
 }
 
@@ -42,8 +45,8 @@ pub(crate) async fn create_workflow(
 pub(crate) async fn update_workflow(
     state: Data<ApiState>,
     _: Admin,
+    actor: Actor,
     path: Path<String>,
-    correlation: CorrelationId,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -58,13 +61,16 @@ pub(crate) async fn update_workflow(
     };
     let workflow = request::read(body, Some(&id), state.catalog().await.as_deref())?;
     match state.parts.database.replace_workflow(workflow, expected).await? {
-        Some(version) => tracing::info!(correlation_id = correlation.0, workflow = id, version, "workflow replaced"),
+        Some(version) => {
+            tracing::info!(correlation_id = actor.correlation(), workflow = id, version, "workflow replaced")
+        }
         None => {
             let now = state.parts.database.find_workflow(&id, None).await?.ok_or_else(ApiError::workflow_not_found)?;
             return Err(lost_race(now.summary.version));
         }
     }
     state.forget_workflow(&id);
+    actor.note(&state, "workflow.update", &id).await;
     answer(&state, &id, HttpResponse::Ok()).await
 }
 
@@ -72,8 +78,8 @@ pub(crate) async fn update_workflow(
 pub(crate) async fn delete_workflow(
     state: Data<ApiState>,
     _: Admin,
+    actor: Actor,
     path: Path<String>,
-    correlation: CorrelationId,
     request: HttpRequest,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
@@ -88,7 +94,8 @@ pub(crate) async fn delete_workflow(
         return Err(ApiError::workflow_not_found());
     }
     state.forget_workflow(&path);
-    tracing::info!(correlation_id = correlation.0, workflow = path.as_str(), "workflow removed");
+    tracing::info!(correlation_id = actor.correlation(), workflow = path.as_str(), "workflow removed");
+    actor.note(&state, "workflow.delete", &path).await;
     Ok(HttpResponse::NoContent().finish())
 }
 

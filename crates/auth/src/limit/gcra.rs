@@ -40,14 +40,15 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// What one request costs, rounded up, so that rounding never admits more.
-    fn interval(self) -> i64 {
+    /// What one request costs in microseconds, rounded up, so that rounding never admits more.
+    pub fn interval(self) -> i64 {
         let window = i64::try_from(self.window_ms).unwrap_or(LONGEST_WINDOW_MS).clamp(1, LONGEST_WINDOW_MS);
         let requests = i64::from(self.per_window.max(1));
         window.saturating_mul(MICROS).saturating_add(requests - 1) / requests
     }
 
-    fn tolerance(self) -> i64 {
+    /// What can be spent at once.
+    pub fn tolerance(self) -> i64 {
         self.interval().saturating_mul(i64::from(self.burst.max(1))).min(HIGHEST_TOLERANCE)
     }
 }

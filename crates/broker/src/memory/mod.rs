@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use gateway_auth::limit::{Decision, Limiter, Rule};
 use gateway_core::event::{EventId, JobEvent};
 use gateway_core::progress::Progress;
 use gateway_core::workflow::NodeCatalog;
@@ -25,6 +26,8 @@ use lanes::Lanes;
 const CANCEL_BACKLOG: usize = 1_024;
 
 const CONTROL_BACKLOG: usize = 64;
+/// Keys and addresses whose requests are counted at the same time.
+const LIMITED: usize = 100_000;
 
 /// Catalogs beyond this are looked through for those of the past.
 const MANY_CATALOGS: usize = 64;
@@ -40,6 +43,7 @@ pub struct MemoryBroker {
     workers: Mutex<BTreeMap<String, WorkerReport>>,
     catalogs: Mutex<BTreeMap<String, Arc<NodeCatalog>>>,
     marker: Mutex<Option<String>>,
+    limiter: Limiter,
 }
 
 impl MemoryBroker {
@@ -55,6 +59,7 @@ impl MemoryBroker {
             workers: Mutex::default(),
             catalogs: Mutex::default(),
             marker: Mutex::default(),
+            limiter: Limiter::new(LIMITED),
         }
     }
 
@@ -163,6 +168,10 @@ impl Broker for MemoryBroker {
 
     fn watch(&self, job: JobId) -> EventReceiver {
         lock(&self.events).watch(job)
+    }
+
+    async fn limit(&self, key: &str, rule: Rule, cost: u32) -> Result<Decision, BrokerError> {
+        Ok(self.limiter.take_many(key, now().as_millis(), rule, cost))
     }
 
     async fn replay(&self, job: JobId, after: Option<EventId>) -> Vec<(EventId, JobEvent)> {

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_redis::redis;
+use gateway_auth::limit::{Decision, Rule};
 use gateway_config::RedisSettings;
 use gateway_core::JobId;
 use gateway_core::event::{EventId, JobEvent};
@@ -258,6 +259,17 @@ impl Broker for RedisBroker {
 
     fn watch(&self, job: JobId) -> EventReceiver {
         self.shared.ears.watchers.watch(job)
+    }
+
+    async fn limit(&self, key: &str, rule: Rule, cost: u32) -> Result<Decision, BrokerError> {
+        let shared = &self.shared;
+        let (allowed, remaining, reset_after_ms, retry_after_ms): (bool, u32, u64, u64) = shared
+            .link
+            .run(&shared.scripts.limit, |script| {
+                script.arg(key).arg(rule.interval()).arg(rule.tolerance()).arg(cost);
+            })
+            .await?;
+        Ok(Decision { allowed, remaining, reset_after_ms, retry_after_ms })
     }
 
     async fn replay(&self, job: JobId, after: Option<EventId>) -> Vec<(EventId, JobEvent)> {

@@ -21,7 +21,7 @@ pub(crate) async fn run(setting: &Setting<'_>, args: AddWorkflow) -> Result<(), 
     let id = new.id.clone();
     let through_gateway = "the running gateway";
     let (version, through): (i64, &str) = match &args.gateway {
-        Some(url) => (send(&Remote::new(url)?, &new, &args).await?, through_gateway),
+        Some(url) => (send(&Remote::new(url)?.with_key(&settings), &new, &args).await?, through_gateway),
         None => match open_beside(&settings).await {
             Ok(database) => (store(&database, new, args.replace).await?.into(), "the database"),
             Err(held @ DbError::InUse { .. }) => {

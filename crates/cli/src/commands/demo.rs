@@ -43,9 +43,10 @@ pub(crate) async fn run(setting: &Setting<'_>, args: Demo) -> Result<(), Failure
         output.note(format!("warning: {warning}"));
     }
     say_which(output, &settings, simulator.is_some());
-    let gateway = Gateway::start(settings, true).await.map_err(Failure::failed)?;
+    let client = settings.clone();
+    let gateway = Gateway::start(settings, true).await?;
     register_bundled(gateway.database()).await.map_err(Failure::failed)?;
-    let remote = Remote::new(&gateway.url())?;
+    let remote = Remote::new(&gateway.url())?.with_key(&client);
     output.say(format!("gateway   {}", gateway.url()));
     let made = make_picture(&remote, &gateway, &args.prompt, output).await;
     if args.once {

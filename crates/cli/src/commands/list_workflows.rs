@@ -13,7 +13,7 @@ use crate::stores::open_beside;
 pub(crate) async fn run(setting: &Setting<'_>, args: ListWorkflows) -> Result<(), Failure> {
     let settings = setting.load(&Overrides::default())?;
     let items = match &args.gateway {
-        Some(url) => of_gateway(&Remote::new(url)?).await?,
+        Some(url) => of_gateway(&Remote::new(url)?.with_key(&settings)).await?,
         // A look makes nothing.
         None if settings.database.file().is_some_and(|path| !path.exists()) => Vec::new(),
         None => of_database(&settings).await?,

@@ -1,9 +1,11 @@
 //! A file a command.
 
 pub(crate) mod add_workflow;
+pub(crate) mod audit;
 pub(crate) mod demo;
 pub(crate) mod health;
 pub(crate) mod init;
+pub(crate) mod keys;
 pub(crate) mod list_workflows;
 pub(crate) mod run;
 pub(crate) mod sim;

@@ -17,7 +17,7 @@ pub(crate) async fn run(setting: &Setting<'_>, args: RunArgs) -> Result<(), Fail
     let backends: Vec<String> = settings.comfyui.backends.iter().map(|backend| backend.display_url.clone()).collect();
     let queue = settings.queue.redis.as_ref().map(|redis| redis.shown.clone());
     let works = queue.is_none() || args.with_worker;
-    let gateway = Gateway::start(settings, args.with_worker).await.map_err(Failure::failed)?;
+    let gateway = Gateway::start(settings, args.with_worker).await?;
     tracing::info!(
         url = gateway.url(),
         address = %gateway.address(),

@@ -20,9 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Submits, and where asked waits, shows progress and downloads.
 pub(crate) async fn run(setting: &Setting<'_>, args: Submit) -> Result<(), Failure> {
+    let settings = setting.load(&Overrides::default())?;
     let remote = match &args.gateway {
-        Some(url) => Remote::new(url)?,
-        None => Remote::local(&setting.load(&Overrides::default())?)?,
+        Some(url) => Remote::new(url)?.with_key(&settings),
+        None => Remote::local(&settings)?,
     };
     let mut body = json!({"workflowId": args.workflow, "inputs": inputs(&args.inputs)?});
     if let (Some(priority), Some(object)) = (&args.priority, body.as_object_mut()) {

@@ -12,7 +12,7 @@ use gateway_core::{ErrorCode, JobError, JobId, JobStatus, Owner, Priority, Times
 use crate::engine::Conn;
 use crate::jobs::aftermath::{Aftermath, Standing, after_end};
 use crate::jobs::claim::append_logs;
-use crate::rows::JobRow;
+use crate::rows::{JOINED, JobRow};
 use crate::schema::{jobs, trash};
 use crate::{Database, DbError};
 
@@ -167,6 +167,23 @@ impl Database {
             Ok(rows.into_iter().filter_map(QueuedJob::of).collect())
         })
         .await
+    }
+
+    /// How many jobs of `owner` wait, be it for an identical one.
+    ///
+    /// # Errors
+    /// [`DbError`] where they could not be counted.
+    pub async fn count_waiting_of(&self, owner: &Owner) -> Result<u64, DbError> {
+        let owner = owner.as_str().to_owned();
+        let count: i64 = self
+            .read_row(move |connection| {
+                let waiting = jobs::table
+                    .filter(jobs::owner.eq(owner))
+                    .filter(jobs::status.eq_any([JobStatus::Queued.as_str(), JOINED]));
+                Ok(waiting.count().get_result(connection)?)
+            })
+            .await?;
+        Ok(u64::try_from(count).unwrap_or_default())
     }
 
     /// How many jobs wait.

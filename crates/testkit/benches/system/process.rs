@@ -109,6 +109,7 @@ pub(crate) async fn gateway(binary: &Path, folder: &Path, comfyui: u16, env: &[(
         .env("LOG_LEVEL", "warn")
         // What is measured is the work, not its absence.
         .env("CACHE_ENABLED", "false")
+        .env("RATE_LIMIT_MAX", "1000000000")
         .envs(env.iter().copied());
     Process::start(command, format!("http://127.0.0.1:{port}"), probe).await
 }

@@ -74,6 +74,7 @@ impl Setting {
             .env("COMFYUI_URL", &self.comfyui)
             .env("DATABASE_URL", self.folder.join("gateway.db"))
             .env("STORAGE_LOCAL_PATH", self.folder.join("outputs"))
+            .env("RATE_LIMIT_MAX", "1000000000")
             .env("LOG_LEVEL", "error");
         Process::start("gateway", command, &self.folder)
     }

@@ -1,0 +1,108 @@
+//! What was done by whom: noted after it was done, and `GET /audit`.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::web::{Data, Json};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+use gateway_core::ErrorCode;
+use gateway_db::{AuditFilter, NewAudit};
+use serde_json::{Value, json};
+
+use crate::auth::{Admin, Caller, ClientAddress};
+use crate::correlate::CorrelationId;
+use crate::error::ApiError;
+use crate::query::Query;
+use crate::state::ApiState;
+
+const DEFAULT_LIMIT: i64 = 50;
+
+/// Whoever does what is noted, and where that came from.
+pub(crate) struct Actor {
+    actor: String,
+    address: String,
+    correlation: String,
+}
+
+impl FromRequest for Actor {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        let extensions = request.extensions();
+        ready(Ok(Self {
+            actor: extensions.get::<Caller>().map(|caller| caller.actor.clone()).unwrap_or_default(),
+            address: extensions.get::<ClientAddress>().map(|address| address.0.to_string()).unwrap_or_default(),
+            correlation: extensions.get::<CorrelationId>().map(|id| id.0.clone()).unwrap_or_default(),
+        }))
+    }
+}
+
+impl Actor {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.actor
+    }
+
+    /// Of its request.
+    pub(crate) fn correlation(&self) -> &str {
+        &self.correlation
+    }
+
+    /// Notes that it did `action` to `target`. It was done: where that can't be noted, the log has it.
+    pub(crate) async fn note(&self, state: &ApiState, action: &'static str, target: &str) {
+        let entry = NewAudit {
+            actor: self.actor.clone(),
+            action,
+            target: target.chars().take(128).collect(),
+            correlation_id: self.correlation.clone(),
+            address: self.address.clone(),
+            detail: String::new(),
+        };
+        if let Err(error) = state.parts.database.audit(entry).await {
+            let (actor, correlation_id) = (&self.actor, &self.correlation);
+            tracing::error!(%error, action, target, actor, correlation_id, "not noted in the audit log");
+        }
+    }
+}
+
+/// A page of the audit log.
+pub(crate) async fn list_audit(state: Data<ApiState>, _: Admin, request: HttpRequest) -> Result<Json<Value>, ApiError> {
+    let mut query = Query::read(&request, &["actor", "action", "after", "before", "limit", "cursor"])?;
+    let filter = AuditFilter {
+        actor: query.text("actor").map(str::to_owned),
+        action: query.text("action").map(str::to_owned),
+        after: query.time("after"),
+        before: query.time("before"),
+    };
+    let limit = query.parse("limit", "a whole number from 1 to 100", |text| {
+        text.parse::<i64>().ok().filter(|limit| (1..=100).contains(limit))
+    });
+    let limit = limit.unwrap_or(DEFAULT_LIMIT);
+    let cursor = query.text("cursor").map(str::to_owned);
+    query.check()?;
+    let before = match cursor {
+        // All that is seen is all there is: nothing is given away by a number.
+        Some(cursor) => Some(cursor.parse::<i64>().map_err(|_error| bad_cursor())?),
+        None => None,
+    };
+    let mut records = state.parts.database.list_audit(filter, before, limit + 1).await?;
+    let more = i64::try_from(records.len()).is_ok_and(|count| count > limit);
+    records.truncate(usize::try_from(limit).unwrap_or(0));
+    let next = records.last().filter(|_| more).map(|record| record.entry.seq.to_string());
+    let items: Vec<Value> = records
+        .iter()
+        .map(|record| {
+            let mut view = json!(record.entry);
+            if let Some(object) = view.as_object_mut() {
+                object.insert(String::from("hash"), json!(record.hash));
+            }
+            view
+        })
+        .collect();
+    Ok(Json(json!({"items": items, "nextCursor": next})))
+}
+
+fn bad_cursor() -> ApiError {
+    ApiError::new(ErrorCode::BadCursor, "this cursor is not one that this list gave out")
+}

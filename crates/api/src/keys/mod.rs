@@ -1,0 +1,100 @@
+//! Keys of callers: made, listed, revoked. A key is shown once, when it is made.
+
+mod request;
+
+use actix_web::web::{Data, Json, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use gateway_auth::key::ApiKey;
+use gateway_core::ErrorCode;
+use gateway_db::StoredKey;
+use serde_json::{Map, Value, json};
+
+use crate::audit::Actor;
+use crate::auth::Admin;
+use crate::body::{Nothing, read_object};
+use crate::correlate::CorrelationId;
+use crate::error::ApiError;
+use crate::query::Query;
+use crate::state::ApiState;
+
+/// All keys, without what makes them keys.
+pub(crate) async fn list_keys(state: Data<ApiState>, _: Admin, request: HttpRequest) -> Result<Json<Value>, ApiError> {
+    Query::read(&request, &[])?.check()?;
+    let items: Vec<Value> =
+        state.parts.database.list_keys().await?.iter().map(|key| Value::Object(view(key))).collect();
+    Ok(Json(json!({"items": items, "nextCursor": Value::Null})))
+}
+
+/// Makes a key; the answer is the only place where it is ever shown.
+pub(crate) async fn create_key(
+    state: Data<ApiState>,
+    _: Admin,
+    actor: Actor,
+    correlation: CorrelationId,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    Query::read(&request, &[])?.check()?;
+    let body = read_object(&request, payload, state.parts.http.max_json_bytes).await?;
+    let wish = request::read(body, state.parts.database.now())?;
+    let secret = ApiKey::generate(&rand::random());
+    let key = StoredKey {
+        id: secret.id().to_owned(),
+        name: wish.name,
+        role: wish.role,
+        hash: secret.hash().to_hex(),
+        rights: wish.rights,
+        created_at: state.parts.database.now(),
+        created_by: actor.name().to_owned(),
+        expires_at: wish.expires_at,
+        last_used_at: None,
+        revoked_at: None,
+    };
+    state.parts.database.put_key(key.clone()).await?;
+    state.forget_key(&key.id);
+    tracing::info!(correlation_id = correlation.0, key = key.id, name = key.name, "key created");
+    actor.note(&state, "key.create", &key.id).await;
+    let mut answer = view(&key);
+    answer.insert(String::from("key"), json!(secret.expose()));
+    Ok(HttpResponse::Created().insert_header(("cache-control", "no-store")).json(answer))
+}
+
+/// Revokes a key.
+pub(crate) async fn revoke_key(
+    state: Data<ApiState>,
+    path: Path<String>,
+    _: Admin,
+    actor: Actor,
+    correlation: CorrelationId,
+    _: Nothing,
+) -> Result<HttpResponse, ApiError> {
+    let id = path.into_inner();
+    if !state.parts.database.revoke_key(&id).await? {
+        return Err(ApiError::new(ErrorCode::KeyNotFound, "there is no such key, or it was revoked before"));
+    }
+    state.forget_key(&id);
+    tracing::info!(correlation_id = correlation.0, key = id, "key revoked");
+    actor.note(&state, "key.revoke", &id).await;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// A key as it is shown.
+fn view(key: &StoredKey) -> Map<String, Value> {
+    let mut view = match json!(key.rights) {
+        Value::Object(rights) => rights,
+        _ => Map::new(),
+    };
+    for (name, value) in [
+        ("id", json!(key.id)),
+        ("name", json!(key.name)),
+        ("role", json!(key.role.as_str())),
+        ("createdAt", json!(key.created_at)),
+        ("createdBy", json!(key.created_by)),
+        ("expiresAt", json!(key.expires_at)),
+        ("lastUsedAt", json!(key.last_used_at)),
+        ("revokedAt", json!(key.revoked_at)),
+    ] {
+        view.insert(name.to_owned(), value);
+    }
+    view
+}
