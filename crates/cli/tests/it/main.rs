@@ -8,6 +8,7 @@ mod help;
 mod init;
 mod kill;
 mod run;
+mod secrets;
 mod submit;
 mod support;
 mod tls;
