@@ -14,5 +14,6 @@ mod queue;
 mod registration;
 mod routes;
 mod sizes;
+mod slow;
 mod support;
 mod workflows;

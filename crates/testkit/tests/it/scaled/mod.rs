@@ -1,6 +1,7 @@
 //! A gateway of several processes: what one accepts another runs, and each sees what the others do.
 
 mod fleet;
+mod limits;
 mod redis;
 mod work;
 
