@@ -11,7 +11,7 @@ use gateway_config::{
     AccessSettings, CacheSettings, Environment, FileSettings, HttpSettings, LimitSettings, QueueSettings,
 };
 use gateway_core::cache::digest;
-use gateway_core::workflow::{NodeCatalog, SizeLimits, Workflow, WorkflowSource};
+use gateway_core::workflow::{NodeCatalog, NodePolicy, SizeLimits, Workflow, WorkflowSource};
 use gateway_core::{CursorKey, JobId, JobIdSequence, Owner, Timestamp};
 use gateway_db::{Database, DbError, StoredKey, WorkflowRecord};
 use gateway_storage::Storage;
@@ -20,6 +20,7 @@ use serde_json::json;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::error::ApiError;
+use crate::jobs::Rules;
 
 /// How long a workflow is used without a look whether another process has replaced it.
 const WORKFLOW_TTL: Duration = Duration::from_secs(1);
@@ -111,6 +112,8 @@ pub struct ApiState {
     /// Pictures that are converted at the same time.
     pub(crate) conversions: Arc<Semaphore>,
     workflows: Cache<String, Arc<Ready>>,
+    /// Which node classes graphs of callers may have.
+    policy: Cache<(), Arc<NodePolicy>>,
     /// How long runs of a workflow usually take, in milliseconds, and how many servers there are for them.
     pace: Cache<String, Option<(i64, u64)>>,
     ended: Cache<JobId, EndedJob>,
@@ -141,6 +144,7 @@ impl ApiState {
             leaving: Arc::default(),
             pace: Cache::builder().max_capacity(1_000).time_to_live(PACE_TTL).build(),
             workflows: Cache::builder().max_capacity(1_000).time_to_live(WORKFLOW_TTL).build(),
+            policy: Cache::builder().max_capacity(1).time_to_live(WORKFLOW_TTL).build(),
             ended: Cache::builder().max_capacity(ENDED_JOBS).time_to_live(ENDED_TTL).build(),
         })
     }
@@ -239,6 +243,20 @@ impl ApiState {
 
     pub(crate) fn forget_workflow(&self, id: &str) {
         self.workflows.invalidate(id);
+        self.policy.invalidate(&());
+    }
+
+    /// Which node classes graphs of callers may have: those that an operator names, or those of registered workflows.
+    pub(crate) async fn node_policy(&self) -> Result<Arc<NodePolicy>, ApiError> {
+        if let Some(policy) = self.policy.get(&()) {
+            return Ok(policy);
+        }
+        let raw = &self.parts.access.raw;
+        let registered =
+            if raw.allowed.is_empty() { self.parts.database.registered_graphs().await? } else { Vec::new() };
+        let policy = Arc::new(NodePolicy::new(&raw.allowed, &registered, &raw.denied));
+        self.policy.insert((), Arc::clone(&policy));
+        Ok(policy)
     }
 
     /// What a ComfyUI says of its node classes, where one has been asked.
@@ -251,8 +269,10 @@ impl ApiState {
         self.parts.broker.node_catalogs().await.into_iter().collect::<Option<_>>().unwrap_or_default()
     }
 
-    pub(crate) fn size_limits(&self) -> SizeLimits {
-        SizeLimits { max_side: self.parts.limits.max_image_size, max_batch: self.parts.limits.max_batch_size }
+    pub(crate) fn rules(&self) -> Rules {
+        let limits = &self.parts.limits;
+        let sizes = SizeLimits { max_side: limits.max_image_size, max_batch: limits.max_batch_size };
+        Rules { sizes, discreet: self.parts.access.privacy }
     }
 
     /// Notes, a little later and together with others, that the queue was told of a job.

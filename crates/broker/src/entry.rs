@@ -1,8 +1,10 @@
 //! What lies in the queue, and what a worker says when it asks for more.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use gateway_core::access::Terms;
 use gateway_core::workflow::NeedsId;
 use gateway_core::{JobId, Owner, Priority, Timestamp};
 
@@ -40,6 +42,8 @@ pub struct Offer {
     pub cannot: HashSet<NeedsId>,
     /// Needs whose models this server has loaded: among equal jobs these go first, within bounds.
     pub warm: HashSet<NeedsId>,
+    /// How owners share the servers, as this worker knows it.
+    pub terms: Arc<Terms>,
 }
 
 /// Where an entry lay that was handed out.
@@ -60,6 +64,15 @@ pub struct Taken {
     pub receipt: Option<Receipt>,
 }
 
+/// A job that a worker has in hand, from when it was handed out to the end of its run.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Run {
+    /// Whose job it is.
+    pub owner: Owner,
+    /// The job.
+    pub job: JobId,
+}
+
 /// How much waits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Depth {
@@ -71,6 +84,9 @@ pub struct Depth {
 
 /// How long who has something to run leaves work to those who have not.
 pub(crate) const COURTESY: Duration = Duration::from_millis(30);
+
+/// What was handed out to a worker and not claimed by then is handed out again; until then it counts as running.
+pub(crate) const OUT: Duration = Duration::from_secs(15);
 
 /// Jobs that may go before one whose models are not loaded.
 pub(crate) const MOST_BYPASSES: u32 = 24;

@@ -11,7 +11,7 @@ use gateway_core::progress::Progress;
 use gateway_core::workflow::NodeCatalog;
 use tokio::sync::broadcast;
 
-use crate::entry::{Depth, Entry, Offer, Receipt, Taken};
+use crate::entry::{Depth, Entry, Offer, Receipt, Run, Taken};
 use crate::report::{Control, WorkerReport};
 
 /// The events of one job from now on. Closed where some may have been missed: watch again, and look where the job
@@ -47,12 +47,16 @@ pub trait Broker: Send + Sync {
     /// Adds hints; gives each one's position. A job that is hinted at already is not added twice.
     async fn enqueue(&self, entries: Vec<Entry>) -> Result<Vec<Option<u64>>, BrokerError>;
 
-    /// Waits for work; hands out between 1 and `offer.max` entries, the most urgent first. Dropped while it waits, it
-    /// loses nothing.
+    /// Waits for work; hands out between 1 and `offer.max` entries, the most urgent first, but none of an owner of whom as
+    /// many run as may. Dropped while it waits, it loses nothing.
     async fn next(&self, offer: &Offer) -> Result<Vec<Taken>, BrokerError>;
 
     /// A job that was handed out is claimed, or needs no hint any more.
     fn done(&self, receipt: Receipt, job: JobId);
+
+    /// What `worker` has in hand of owners whose running jobs are bounded: each of `held` counts for as long as a `lease`
+    /// from now, those in `ended` no more. What was handed out counts for a moment without this.
+    async fn runs(&self, worker: &str, held: &[Run], ended: &[Run], lease: Duration) -> Result<(), BrokerError>;
 
     /// Forgets what hints at a job: it was canceled.
     async fn forget(&self, job: JobId) -> Result<(), BrokerError>;

@@ -9,8 +9,8 @@ mod report;
 mod suite;
 mod watchers;
 
-pub use entry::{Depth, Entry, Offer, Receipt, Taken};
+pub use entry::{Depth, Entry, Offer, Receipt, Run, Taken};
 pub use interface::{Broker, BrokerError, EventReceiver, Heard};
 pub use memory::MemoryBroker;
-pub use redis::{OpenError, RedisBroker};
+pub use redis::{OpenError, RedisBroker, RedisLook, RedisUnseen};
 pub use report::{BackendReport, BackendState, Control, WorkerReport, WorkerState};

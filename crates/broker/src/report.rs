@@ -87,6 +87,8 @@ pub struct WorkerReport {
 pub enum Control {
     /// Whether the queue is paused may have changed.
     Pause,
+    /// What keys say of their owners may have changed.
+    Keys,
     /// This worker is to take no more jobs.
     Drain {
         /// Which.

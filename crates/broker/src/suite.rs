@@ -1,10 +1,11 @@
 //! What every engine must do alike; run against each of them.
 
+mod shares;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use gateway_auth::limit::Rule;
 use gateway_core::event::{EventId, JobEvent, LogLevel, LogLine};
 use gateway_core::progress::Progress;
 use gateway_core::workflow::{NeedsId, NodeCatalog};
@@ -13,6 +14,7 @@ use serde_json::json;
 use tokio::sync::broadcast::Receiver;
 
 use crate::{BackendReport, BackendState, Broker, Control, Entry, Heard, Offer, Taken, WorkerReport, WorkerState};
+pub(crate) use shares::*;
 
 /// The ageing time of the brokers that the suite runs against.
 pub(crate) const AGEING: Duration = Duration::from_secs(600);
@@ -85,6 +87,13 @@ macro_rules! keeps_the_contract {
             higher_priorities_go_first_and_each_is_first_in_first_out,
             what_has_waited_long_goes_before_what_is_more_urgent,
             of_one_priority_the_owner_that_got_least_is_next,
+            twenty_thousand_jobs_of_one_owner_do_not_delay_ten_of_another,
+            owners_get_as_much_as_they_weigh,
+            no_more_jobs_of_an_owner_run_than_may_and_others_pass_them,
+            an_owner_that_is_full_holds_up_no_priority_and_no_age,
+            what_workers_have_in_hand_counts_for_all_of_them,
+            what_nobody_speaks_for_any_more_does_not_count,
+            owners_of_their_own_terms_have_another_limit_than_the_rest,
             needs_that_a_server_does_not_meet_are_left_to_others,
             loaded_models_go_first_but_nothing_is_bypassed_more_than_24_times,
             a_job_that_comes_back_keeps_its_age,
@@ -164,19 +173,6 @@ pub(crate) async fn what_has_waited_long_goes_before_what_is_more_urgent(broker:
     let high = Entry { priority: Priority::High, ..entry(3, 1_000) };
     broker.enqueue(vec![high.clone(), younger.clone(), old.clone()]).await.unwrap();
     assert_eq!(drain(&*broker, 3, &offer(1)).await, [old, high, younger]);
-}
-
-pub(crate) async fn of_one_priority_the_owner_that_got_least_is_next(broker: Dyn) {
-    let (busy, late) = (Owner::new("busy: one|"), Owner::new("late"));
-    let many = (0..200).map(|number| Entry { owner: busy.clone(), ..entry(number, 10_000) });
-    broker.enqueue(many.collect()).await.unwrap();
-    drain(&*broker, 20, &offer(1)).await;
-    let few = (1_000..1_010).map(|number| Entry { owner: late.clone(), ..entry(number, 0) });
-    broker.enqueue(few.collect()).await.unwrap();
-    let next = drain(&*broker, 22, &offer(1)).await;
-    let of_late = next.iter().filter(|entry| entry.owner == late).count();
-    assert!((9..=10).contains(&of_late), "{of_late} of 22");
-    assert!(next.iter().filter(|entry| entry.owner == busy).count() >= 10);
 }
 
 pub(crate) async fn needs_that_a_server_does_not_meet_are_left_to_others(broker: Dyn) {
@@ -341,21 +337,6 @@ pub(crate) async fn previews_are_wanted_once_somebody_says_so(broker: Dyn) {
     broker.want_previews(job).await;
     assert!(broker.wants_previews(job).await);
     assert!(!broker.wants_previews(entry(2, 0).job).await);
-}
-
-pub(crate) async fn requests_are_counted_by_key_and_by_rule(broker: Dyn) {
-    let rule = Rule { per_window: 3, window_ms: 3_600_000, burst: 3 };
-    for left in [2, 1, 0] {
-        let decision = broker.limit("a", rule, 1).await.unwrap();
-        assert_eq!((decision.allowed, decision.remaining, decision.retry_after_ms), (true, left, 0));
-    }
-    let refused = broker.limit("a", rule, 1).await.unwrap();
-    assert!(!refused.allowed && refused.remaining == 0);
-    assert!((1_190_000..=1_200_000).contains(&refused.retry_after_ms), "{refused:?}");
-    assert!((3_590_000..=3_600_000).contains(&refused.reset_after_ms), "{refused:?}");
-    assert!(broker.limit("b", rule, 3).await.unwrap().allowed, "another key");
-    assert!(!broker.limit("b", rule, 1).await.unwrap().allowed);
-    assert!(broker.limit("a", Rule { burst: 9, ..rule }, 1).await.unwrap().allowed, "a larger burst");
 }
 
 async fn heard_or_closed(broker: &dyn Broker, job: JobId, watcher: &mut Receiver<Heard>) -> bool {

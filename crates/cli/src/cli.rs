@@ -43,6 +43,14 @@ enum Command {
     Worker,
     /// Say what is reachable, and the likely cause where something isn't.
     Health,
+    /// Look for what is wrong or dangerous, and say what to do about each.
+    ///
+    /// Looks at settings, database, Redis, storage, ComfyUI, workflows, webhooks and clocks. Changes nothing but a small
+    /// object in the storage, which it removes again, and may run beside a gateway.
+    ///
+    /// Exit codes: 0 nothing worse than a warning, 1 an error (with --strict a warning, too), 2 the configuration can't
+    /// be used, 4 something that is needed can't be reached.
+    Doctor(Doctor),
     /// Make, list and revoke keys of callers.
     #[command(subcommand)]
     Keys(Keys),
@@ -107,6 +115,17 @@ pub(crate) struct ListWorkflows {
     pub(crate) gateway: Option<String>,
 }
 
+/// Flags of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Send a test message (gateway.test) to this URL, signed and guarded as webhooks are.
+    #[arg(long, value_name = "URL")]
+    pub(crate) webhook: Option<String>,
+    /// End with 1 where there are warnings, too.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
 /// What can be done with keys.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
@@ -139,6 +158,12 @@ pub(crate) struct CreateKey {
     /// Jobs that may wait, in place of OWNER_QUEUE_LIMIT.
     #[arg(long)]
     pub(crate) queue_limit: Option<u32>,
+    /// Jobs that may run at once, in place of OWNER_RUNNING_LIMIT.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) running_limit: Option<u32>,
+    /// How much its owner gets where others wait, too: 3 is three times as much as 1, which all others get.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) weight: Option<u32>,
     /// A workflow that it may run, and no other; may be given several times.
     #[arg(long)]
     pub(crate) workflow: Vec<String>,
@@ -277,6 +302,7 @@ impl Cli {
             Command::Run(args) => commands::run::run(&setting, args).await,
             Command::Worker => commands::worker::run(&setting).await,
             Command::Health => commands::health::run(&setting).await,
+            Command::Doctor(args) => commands::doctor::run(&setting, args).await,
             Command::Keys(command) => commands::keys::run(&setting, command).await,
             Command::Audit(Audit::Verify) => commands::audit::verify(&setting).await,
             Command::Submit(args) => commands::submit::run(&setting, args).await,
@@ -286,7 +312,9 @@ impl Cli {
         match result {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
-                output.fail(&failure);
+                if !failure.is_told() {
+                    output.fail(&failure);
+                }
                 failure.code()
             }
         }

@@ -10,27 +10,32 @@ const UNREACHABLE: u8 = 4;
 pub(crate) struct Failure {
     code: u8,
     message: String,
+    told: bool,
 }
 
 impl Failure {
+    fn new(code: u8, message: impl fmt::Display) -> Self {
+        Self { code, message: message.to_string(), told: false }
+    }
+
     /// It failed.
     pub(crate) fn failed(message: impl fmt::Display) -> Self {
-        Self { code: 1, message: message.to_string() }
+        Self::new(1, message)
     }
 
     /// Wrong usage or configuration.
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
-        Self { code: 2, message: message.to_string() }
+        Self::new(2, message)
     }
 
     /// The job did not succeed.
     pub(crate) fn job(message: impl fmt::Display) -> Self {
-        Self { code: 3, message: message.to_string() }
+        Self::new(3, message)
     }
 
     /// Something that is needed can't be reached.
     pub(crate) fn unreachable(message: impl fmt::Display) -> Self {
-        Self { code: UNREACHABLE, message: message.to_string() }
+        Self::new(UNREACHABLE, message)
     }
 
     /// Whether it may be there in a moment.
@@ -42,6 +47,17 @@ impl Failure {
     pub(crate) fn adding(mut self, text: impl fmt::Display) -> Self {
         self.message.push_str(&format!("\n  {text}"));
         self
+    }
+
+    /// The same, where the command has said all of it in its own way.
+    #[must_use]
+    pub(crate) fn told(self) -> Self {
+        Self { told: true, ..self }
+    }
+
+    /// Whether nothing is left to say.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told
     }
 
     pub(crate) fn code(&self) -> ExitCode {

@@ -128,6 +128,7 @@ impl Stores {
             cache: settings.cache,
             files: settings.files,
             retention: settings.retention,
+            privacy: settings.access.privacy,
             version: VERSION,
         };
         Worker::start(parts).await.map_err(StartError::Worker)

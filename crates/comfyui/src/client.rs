@@ -6,13 +6,14 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use reqwest::header::DATE;
 use serde_json::{Value, json};
 
 use crate::{
     config::{ClientConfig, ConfigError},
     error::CallError,
     server_info::{Capabilities, Features, SystemStats},
-    transport::Transport,
+    transport::{Transport, header_text},
 };
 
 /// A handle to one ComfyUI server. Clones share connections and what was learnt about the server.
@@ -82,6 +83,15 @@ impl ComfyClient {
             return Err(CallError::Malformed { operation: "GET /system_stats", reason });
         }
         Ok(SystemStats::from_value(&value))
+    }
+
+    /// The time that the server gives its answers, as HTTP writes it; `None` where it gives none.
+    ///
+    /// # Errors
+    /// [`CallError`] as for every call.
+    pub async fn date(&self) -> Result<Option<String>, CallError> {
+        let answer = self.transport().get(&["system_stats"], &[]).await?;
+        Ok(header_text(answer.response.headers(), &DATE))
     }
 
     /// `GET /features`; `None` on servers that do not have the route.

@@ -2,6 +2,7 @@
 
 mod load;
 mod parse;
+mod privacy;
 mod settings;
 mod source;
 mod telemetry;

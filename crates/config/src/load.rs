@@ -68,10 +68,9 @@ pub fn load(env_file: &Path, overrides: &Overrides) -> Result<Settings, ConfigEr
     };
     settings.warnings = warnings(&reader, &source.strangers);
     settings.warnings.extend(shared_warnings(&settings));
+    settings.warnings.extend(access::warnings(&settings.access));
     if settings.access.privacy {
-        // What is not kept can't be used again, and what is stored says nothing of how it was made.
-        settings.cache.ttl = None;
-        settings.files.strip_metadata = true;
+        settings.be_private();
     }
     if reader.faults.is_empty() { Ok(settings) } else { Err(ConfigError::Invalid { faults: reader.faults }) }
 }
@@ -150,6 +149,7 @@ fn queue(reader: &mut Reader<'_>) -> QueueSettings {
     QueueSettings {
         redis: redis::read(reader),
         max_depth: reader.number("QUEUE_MAX_DEPTH", 1, 100_000_000),
+        owner_running: u32::try_from(reader.number("OWNER_RUNNING_LIMIT", 0, 1_000_000)).ok().filter(|jobs| *jobs > 0),
         ageing: Duration::from_secs(reader.number("QUEUE_AGEING_SECONDS", 1, 86_400)),
         max_attempts: i32::try_from(reader.number("JOB_MAX_ATTEMPTS", 1, 20)).unwrap_or(3),
         backoff_scale: 1.0,

@@ -11,6 +11,8 @@ use gateway_core::allowlist::Allowlist;
 use gateway_core::webhook::SigningSecrets;
 use secrecy::SecretString;
 
+pub use crate::telemetry::{LogFormat, LogSettings};
+
 /// Everything that is configured.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -113,6 +115,8 @@ pub struct DatabaseSettings {
     pub connections: u32,
     /// How long one statement may take on a server.
     pub statement_timeout: Duration,
+    /// Whether what jobs were about is taken out of their records when they end.
+    pub redact: bool,
 }
 
 impl DatabaseSettings {
@@ -222,6 +226,8 @@ pub struct QueueSettings {
     pub redis: Option<RedisSettings>,
     /// Jobs that may wait.
     pub max_depth: u64,
+    /// Jobs of one owner that may run at once; `None`: as many as there is room for.
+    pub owner_running: Option<u32>,
     /// Waiting this long lifts a job by one priority.
     pub ageing: Duration,
     /// Attempts before a job fails.
@@ -379,24 +385,4 @@ pub struct RawSettings {
     pub allowed: Vec<String>,
     /// Node classes that they may not have, whatever is allowed.
     pub denied: Vec<String>,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text on a terminal, else JSON.
-    Auto,
-    /// Text.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Logging.
-#[derive(Debug, Clone)]
-pub struct LogSettings {
-    /// A filter such as `info`.
-    pub filter: String,
-    /// How lines look.
-    pub format: LogFormat,
 }

@@ -4,7 +4,25 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::settings::{LogFormat, LogSettings};
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    Auto,
+    /// Text.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Logging.
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// A filter such as `info`.
+    pub filter: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
 
 /// Installs the process-wide subscriber. A second call changes nothing.
 pub fn init(settings: &LogSettings) {

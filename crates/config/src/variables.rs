@@ -91,6 +91,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("TLS_CERT", "", "Certificate with its chain (a PEM file): the API is served over TLS"),
     plain("TLS_KEY", "", "The certificate's key (a PEM file)"),
     plain("OWNER_QUEUE_LIMIT", "0", "Jobs of one owner that may wait; 0 = no limit of its own"),
+    plain("OWNER_RUNNING_LIMIT", "0", "Jobs of one owner that may run at once; 0 = as many as there is room for"),
     plain(
         "ALLOW_RAW_WORKFLOWS",
         "false",

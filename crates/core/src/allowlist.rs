@@ -65,6 +65,14 @@ impl Allowlist {
         self.entries.is_empty()
     }
 
+    /// The names that are on the list as they are, without those that stand for others.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter_map(|entry| match &entry.host {
+            Host::Name(name) => Some(name.as_str()),
+            Host::Any | Host::Below(_) | Host::Address(_) => None,
+        })
+    }
+
     /// The list's word on `host` (ASCII, lower case, no dot at its end, IPv6 without brackets) and `port`.
     pub fn verdict(&self, host: &str, port: u16) -> Verdict {
         let address = host.parse::<IpAddr>().ok();
@@ -290,6 +298,7 @@ mod tests {
         let list = Allowlist::parse(" *:8080, Example.com ,*.example.org:1,10.0.0.5,[FD00::5]:81").unwrap();
         assert_eq!(list.to_string(), "*:8080,example.com,*.example.org:1,10.0.0.5,[fd00::5]:81");
         assert_eq!(Allowlist::parse(&list.to_string()).unwrap(), list);
+        assert_eq!(list.names().collect::<Vec<_>>(), ["example.com"]);
         assert!(!list.is_empty());
         for empty in ["", "  "] {
             assert_eq!(Allowlist::parse(empty).unwrap(), Allowlist::default());

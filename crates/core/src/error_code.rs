@@ -36,6 +36,11 @@ macro_rules! error_codes {
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$variant => $title,)* }
             }
+
+            /// What it means, as a sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),*).trim_ascii(),)* }
+            }
         }
     };
 }
@@ -148,6 +153,7 @@ mod tests {
             assert!(code.as_str().bytes().all(|b| b.is_ascii_uppercase() || b == b'_'));
             assert!((400..600).contains(&code.status()), "{code}");
             assert!(!code.title().is_empty());
+            assert!(code.meaning().ends_with('.') && !code.meaning().starts_with(' '), "{code}");
         }
         assert_eq!(ErrorCode::parse("NOPE"), None);
     }

@@ -143,6 +143,14 @@ pub fn is_workflow_id(id: &str) -> bool {
         && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
 }
 
+/// What the id of a workflow begins with that the gateway made of a graph which came with a job: no other may.
+pub const RAW_PREFIX: &str = "raw_";
+
+/// Whether `id` names such a workflow.
+pub fn is_raw_workflow_id(id: &str) -> bool {
+    id.starts_with(RAW_PREFIX)
+}
+
 /// Whether `id` may be taken over from a request as its correlation id: 1–128 of `[A-Za-z0-9._-]`.
 pub fn is_correlation_id(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))

@@ -4,6 +4,7 @@ pub mod access;
 pub mod allowlist;
 pub mod audit;
 pub mod cache;
+pub mod comfyui_holes;
 pub mod cursor;
 pub mod error_code;
 pub mod event;

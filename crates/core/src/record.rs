@@ -103,6 +103,33 @@ pub struct JobOptions {
     /// The batch that it is one of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchId>,
+    /// Whether what it was about was taken out of its record when it ended.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
+}
+
+/// What stands in place of a value that is not kept.
+pub const REDACTED: &str = "[redacted]";
+
+/// Puts [`REDACTED`] in place of every value; the names stay.
+pub fn redact(values: &mut Map<String, Value>) {
+    for value in values.values_mut() {
+        *value = Value::from(REDACTED);
+    }
+}
+
+impl Job {
+    /// Takes out what it is about: what its caller gave, and what was made of that.
+    pub fn redact(&mut self) {
+        for values in [&mut self.inputs, &mut self.params, &mut self.resolved] {
+            redact(values);
+        }
+    }
+
+    /// Whether it can't be run anew because what its caller gave is gone.
+    pub fn is_forgotten(&self) -> bool {
+        self.options.redacted && !(self.inputs.is_empty() && self.params.is_empty())
+    }
 }
 
 /// An output that is stored whole.

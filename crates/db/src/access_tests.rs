@@ -1,8 +1,8 @@
 //! Keys and the audit log, the same on either engine.
 
-use gateway_core::access::KeyRights;
+use gateway_core::access::{KeyRights, OwnTerms};
 use gateway_core::audit::ChainCheck;
-use gateway_core::{Role, Timestamp};
+use gateway_core::{Owner, Role, Timestamp};
 
 use crate::testing::{Place, on_both_engines};
 use crate::{AuditFilter, Database, DbError, NewAudit, StoredKey};
@@ -40,6 +40,30 @@ async fn a_key_is_kept_used_and_revoked(place: Place) {
     assert_eq!([first.id.as_str(), &second.id], ["k1", "k2"]);
     assert_eq!(second.last_used_at, Some(Timestamp::from_millis(60_000)));
     assert!(second.revoked_at.is_some() && !database.has_keys().await.unwrap());
+}
+
+async fn keys_say_what_their_owners_get(place: Place) {
+    let database = place.open();
+    let put = async |id: &str, created: i64, running: Option<u32>, weight: Option<u32>| {
+        let rights = KeyRights { running_limit: running, weight, ..KeyRights::default() };
+        let key = StoredKey { created_at: Timestamp::from_millis(created), rights, ..key(id, None) };
+        database.put_key(key).await.unwrap();
+    };
+    let terms = async || database.owner_terms().await.unwrap().get(&Owner::new("shop")).copied();
+    put("k1", 1, None, None).await;
+    assert_eq!(terms().await, None);
+    put("k3", 3, Some(3), None).await;
+    put("k2", 2, Some(2), Some(5)).await;
+    put("k4", 4, None, None).await;
+    assert_eq!(terms().await, Some(OwnTerms { running: Some(3), weight: Some(5) }), "the newest that says it");
+    database.revoke_key("k3").await.unwrap();
+    assert_eq!(terms().await, Some(OwnTerms { running: Some(2), weight: Some(5) }));
+    database.revoke_key("k2").await.unwrap();
+    assert_eq!(terms().await, None, "of those that are good none says anything");
+    for id in ["k1", "k4"] {
+        database.revoke_key(id).await.unwrap();
+    }
+    assert_eq!(terms().await.and_then(|own| own.running), Some(3), "no key is left: its jobs stay bounded");
 }
 
 fn entry(actor: &str, action: &'static str) -> NewAudit {
@@ -108,6 +132,7 @@ async fn entries_are_listed_by_who_and_what_and_a_change_is_found(place: Place) 
 
 on_both_engines!(
     a_key_is_kept_used_and_revoked,
+    keys_say_what_their_owners_get,
     entries_of_many_at_once_make_one_chain,
     entries_are_listed_by_who_and_what_and_a_change_is_found,
 );

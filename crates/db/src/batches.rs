@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::deliveries::{Message, tell};
 use crate::engine::{Conn, on_engine};
-use crate::jobs::{Acceptance, Accepted, Aftermath, RequestKey, accept_in, note_request};
+use crate::jobs::{Acceptance, Accepted, Aftermath, Moment, RequestKey, accept_in, note_request};
 use crate::rows::{JOINED, object_text, parse_object};
 use crate::schema::{batch_jobs, batches, jobs};
 use crate::{Database, DbError};
@@ -63,10 +63,10 @@ impl Database {
         batch: NewBatch,
         items: Vec<Acceptance>,
     ) -> Result<(Result<Vec<Accepted>, Accepted>, Aftermath), DbError> {
-        let now = self.now();
+        let moment = self.moment();
         self.write_again(move |connection| {
             let mut aftermath = Aftermath::default();
-            let accepted = accept(connection, &batch, &items, now, &mut aftermath)?;
+            let accepted = accept(connection, &batch, &items, moment, &mut aftermath)?;
             Ok((accepted, aftermath))
         })
         .await
@@ -125,12 +125,12 @@ fn accept(
     connection: &mut Conn,
     batch: &NewBatch,
     items: &[Acceptance],
-    now: Timestamp,
+    moment: Moment,
     aftermath: &mut Aftermath,
 ) -> Result<Result<Vec<Accepted>, Accepted>, DbError> {
     let id = batch.id.to_string();
     if let Some(request) = &batch.request
-        && let Some(known) = note_request(connection, batch.owner.as_str(), request, &id, now)?
+        && let Some(known) = note_request(connection, batch.owner.as_str(), request, &id, moment.now)?
     {
         return Ok(Err(known));
     }
@@ -144,7 +144,7 @@ fn accept(
         batches::callback.eq(batch.callback.as_ref().and_then(|callback| serde_json::to_string(callback).ok())),
         batches::metadata.eq(object_text(&batch.metadata)),
         batches::correlation_id.eq(&batch.correlation_id),
-        batches::created_at.eq(now.as_millis()),
+        batches::created_at.eq(moment.now.as_millis()),
     );
     diesel::insert_into(batches::table).values(row).execute(connection)?;
     let members: Vec<_> = (1..)
@@ -164,7 +164,7 @@ fn accept(
     let mut accepted = vec![Accepted::Queued; items.len()];
     for index in order {
         if let (Some(item), Some(slot)) = (items.get(index), accepted.get_mut(index)) {
-            *slot = accept_in(connection, item, now, aftermath)?;
+            *slot = accept_in(connection, item, moment, aftermath)?;
         }
     }
     Ok(Ok(accepted))

@@ -11,6 +11,7 @@ use gateway_core::Timestamp;
 use crate::DbError;
 use crate::clock::Clock;
 use crate::engine::{Conn, Purpose, Readers, Target};
+use crate::jobs::Moment;
 use crate::lock::{ProcessLock, turn_to_migrate};
 use crate::writer::Writer;
 
@@ -37,6 +38,8 @@ pub struct Database {
     readers: Pool<Readers>,
     target: Target,
     clock: Clock,
+    /// Whether what jobs were about is taken out of their records when they end.
+    redact: bool,
     _lock: Arc<ProcessLock>,
 }
 
@@ -70,7 +73,7 @@ impl Database {
             .test_on_check_out(target.file().is_none())
             .build(Readers(target.clone()))
             .map_err(|error| failed(error.to_string()))?;
-        Ok(Self { writer, readers, target, clock, _lock: Arc::new(lock) })
+        Ok(Self { writer, readers, target, clock, redact: settings.redact, _lock: Arc::new(lock) })
     }
 
     /// Where it is, for people: a file, or a server without its credentials.
@@ -98,6 +101,19 @@ impl Database {
 
     pub(crate) fn writer(&self) -> &Writer {
         &self.writer
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    pub(crate) fn redacts(&self) -> bool {
+        self.redact
+    }
+
+    /// Now, for what happens to jobs.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { now: self.now(), redact: self.redact }
     }
 
     /// Runs `operation` through the group-committing writer.

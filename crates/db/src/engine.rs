@@ -20,6 +20,8 @@ const POSTGRES_MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrati
 /// FULL with group commit costs almost nothing and survives a power cut.
 const SQLITE_WRITER: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
                              PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 67108864;";
+/// What is removed is overwritten in the file.
+const SQLITE_SECURE: &str = "PRAGMA secure_delete = ON;";
 const SQLITE_READER: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA temp_store = MEMORY;";
 /// The advisory lock under which one process at a time brings the tables of a schema up to date.
 const MIGRATION_LOCK: i32 = 0x6d69_6772;
@@ -50,8 +52,8 @@ pub(crate) use on_engine;
 pub(crate) enum Target {
     /// A server, with how long one statement may take there.
     Postgres { url: SecretString, shown: String, statement_timeout: Duration },
-    /// A file.
-    Sqlite(PathBuf),
+    /// A file; whether what is removed from it is overwritten.
+    Sqlite { path: PathBuf, secure: bool },
 }
 
 /// What a connection is for.
@@ -66,7 +68,7 @@ pub(crate) enum Purpose {
 impl Target {
     pub(crate) fn of(settings: &DatabaseSettings) -> Self {
         match &settings.target {
-            DatabaseTarget::Sqlite { path } => Self::Sqlite(path.clone()),
+            DatabaseTarget::Sqlite { path } => Self::Sqlite { path: path.clone(), secure: settings.redact },
             DatabaseTarget::Postgres { url, shown } => {
                 Self::Postgres { url: url.clone(), shown: shown.clone(), statement_timeout: settings.statement_timeout }
             }
@@ -76,7 +78,7 @@ impl Target {
     pub(crate) const fn engine(&self) -> &'static str {
         match self {
             Self::Postgres { .. } => "postgres",
-            Self::Sqlite(_) => "sqlite",
+            Self::Sqlite { .. } => "sqlite",
         }
     }
 
@@ -84,14 +86,14 @@ impl Target {
     pub(crate) fn shown(&self) -> String {
         match self {
             Self::Postgres { shown, .. } => shown.clone(),
-            Self::Sqlite(path) => path.display().to_string(),
+            Self::Sqlite { path, .. } => path.display().to_string(),
         }
     }
 
     pub(crate) fn file(&self) -> Option<&Path> {
         match self {
             Self::Postgres { .. } => None,
-            Self::Sqlite(path) => Some(path),
+            Self::Sqlite { path, .. } => Some(path),
         }
     }
 
@@ -111,7 +113,7 @@ impl Target {
                 connection.batch_execute(&setup).map_err(|error| failed(error.to_string()))?;
                 Ok(Conn::Postgres(connection))
             }
-            Self::Sqlite(path) => {
+            Self::Sqlite { path, secure } => {
                 let mut connection =
                     SqliteConnection::establish(&path.to_string_lossy()).map_err(|error| failed(error.to_string()))?;
                 let pragmas = match purpose {
@@ -119,6 +121,9 @@ impl Target {
                     Purpose::Read => SQLITE_READER,
                 };
                 connection.batch_execute(pragmas).map_err(|error| failed(error.to_string()))?;
+                if *secure {
+                    connection.batch_execute(SQLITE_SECURE).map_err(|error| failed(error.to_string()))?;
+                }
                 Ok(Conn::Sqlite(connection))
             }
         }
@@ -156,6 +161,20 @@ impl Conn {
                 lock(connection, "pg_advisory_unlock").map_err(|error| error.to_string())?;
                 done
             }
+        }
+    }
+
+    /// The steps that make the tables as this version needs them, by their versions.
+    pub(crate) fn steps(&self) -> Result<Vec<String>, String> {
+        use diesel::backend::Backend;
+        use diesel::migration::MigrationSource;
+        fn versions<DB: Backend>(source: &impl MigrationSource<DB>) -> Result<Vec<String>, String> {
+            let migrations = source.migrations().map_err(|error| error.to_string())?;
+            Ok(migrations.iter().map(|migration| migration.name().version().to_string()).collect())
+        }
+        match self {
+            Self::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(&SQLITE_MIGRATIONS),
+            Self::Postgres(_) => versions::<diesel::pg::Pg>(&POSTGRES_MIGRATIONS),
         }
     }
 

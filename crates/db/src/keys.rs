@@ -1,9 +1,12 @@
 //! Keys of callers: who they are, what they may do, when they were used. A key itself is never here, only its hash.
 
-use diesel::prelude::*;
-use gateway_core::access::KeyRights;
-use gateway_core::{Role, Timestamp};
+use std::collections::HashMap;
 
+use diesel::prelude::*;
+use gateway_core::access::{KeyRights, OwnTerms};
+use gateway_core::{Owner, Role, Timestamp};
+
+use crate::engine::Conn;
 use crate::schema::api_keys;
 use crate::{Database, DbError};
 
@@ -99,19 +102,35 @@ impl Database {
         .await
     }
 
+    /// What the keys of owners say of how these share the servers. Of several keys of one owner the newest that says it
+    /// counts; those that were revoked or have expired only where no other is left, so that no limit ends with a key whose
+    /// jobs still wait.
+    ///
+    /// # Errors
+    /// [`DbError`] where they could not be read.
+    pub async fn owner_terms(&self) -> Result<HashMap<Owner, OwnTerms>, DbError> {
+        let now = self.now();
+        self.read(move |connection| {
+            let order = (api_keys::created_at, api_keys::id);
+            let rows: Vec<KeyRow> = api_keys::table.order(order).select(KeyRow::as_select()).load(connection)?;
+            let keys = rows.into_iter().map(KeyRow::into_key).collect::<Result<Vec<_>, _>>()?;
+            let good = |key: &StoredKey| key.revoked_at.is_none() && key.expires_at.is_none_or(|end| end > now);
+            let (good, ended): (Vec<_>, Vec<_>) = keys.into_iter().partition(good);
+            let mut terms = terms_of(ended);
+            terms.extend(terms_of(good));
+            terms.retain(|_, own| *own != OwnTerms::default());
+            Ok(terms)
+        })
+        .await
+    }
+
     /// Whether there is a key that can be used.
     ///
     /// # Errors
     /// [`DbError`] where that could not be read.
     pub async fn has_keys(&self) -> Result<bool, DbError> {
         let now = self.now().as_millis();
-        self.read_row(move |connection| {
-            let usable = api_keys::table
-                .filter(api_keys::revoked_at.is_null())
-                .filter(api_keys::expires_at.is_null().or(api_keys::expires_at.gt(now)));
-            Ok(usable.select(api_keys::id).first::<String>(connection).optional()?.is_some())
-        })
-        .await
+        self.read_row(move |connection| Ok(usable(connection, now)?)).await
     }
 
     /// Revokes a key. `false` where there is none of this id that was not revoked before.
@@ -141,6 +160,25 @@ impl Database {
         })
         .await
     }
+}
+
+/// Whether there is a key that can be used at `now`.
+pub(crate) fn usable(connection: &mut Conn, now: i64) -> QueryResult<bool> {
+    let usable = api_keys::table
+        .filter(api_keys::revoked_at.is_null())
+        .filter(api_keys::expires_at.is_null().or(api_keys::expires_at.gt(now)));
+    Ok(usable.select(api_keys::id).first::<String>(connection).optional()?.is_some())
+}
+
+/// What `keys`, the oldest first, say of their owners.
+fn terms_of(keys: Vec<StoredKey>) -> HashMap<Owner, OwnTerms> {
+    let mut terms: HashMap<Owner, OwnTerms> = HashMap::new();
+    for key in keys {
+        let own = terms.entry(Owner::new(key.name)).or_default();
+        own.running = key.rights.running_limit.or(own.running);
+        own.weight = key.rights.weight.or(own.weight);
+    }
+    terms
 }
 
 impl KeyRow {

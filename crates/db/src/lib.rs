@@ -13,8 +13,10 @@ mod error;
 mod jobs;
 mod keys;
 mod lock;
+mod look;
 mod rows;
 mod schema;
+mod scrub;
 mod settings;
 #[cfg(test)]
 mod testing;
@@ -31,8 +33,9 @@ pub use error::DbError;
 pub use gateway_core::record::{Job, Output};
 pub use jobs::{
     Acceptance, Accepted, Aftermath, CancelOutcome, Claim, Claimed, DeleteOutcome, Filter, Lease, NewJob, QueuedJob,
-    Recovered, Release, Renewal, RequestKey, Retention, Settlement, Stats, Swept,
+    Recovered, Redacted, Release, Renewal, RequestKey, Retention, Settlement, Stats, Swept,
 };
 pub use keys::StoredKey;
+pub use look::{Content, Look};
 pub use uploads::Upload;
 pub use workflows::{NewWorkflow, WorkflowRecord, WorkflowSummary};

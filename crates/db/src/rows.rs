@@ -3,7 +3,7 @@
 
 use diesel::prelude::*;
 use gateway_core::event::{LogLevel, LogLine};
-use gateway_core::record::{Job, JobOptions, Output};
+use gateway_core::record::{Job, JobOptions, Output, redact};
 use gateway_core::{JobError, JobId, JobStatus, OutputKind, Owner, Priority, Timestamp};
 use serde_json::{Map, Value};
 
@@ -101,6 +101,15 @@ impl JobRow {
         match &self.options {
             Some(text) => serde_json::from_str(text).map_err(|error| self.bad(&format!("options: {error}"))),
             None => Ok(JobOptions::default()),
+        }
+    }
+
+    /// Takes out what the job is about.
+    pub(crate) fn redact(&mut self) {
+        for text in [&mut self.inputs, &mut self.params, &mut self.resolved] {
+            let mut values = parse_object(text).unwrap_or_default();
+            redact(&mut values);
+            *text = object_text(&values);
         }
     }
 

@@ -42,11 +42,16 @@ impl Place {
                 DatabaseTarget::Postgres { url: SecretString::from(url), shown: String::from("postgres://test") }
             }
         };
-        DatabaseSettings { target, connections: 2, statement_timeout: Duration::from_secs(120) }
+        DatabaseSettings { target, connections: 2, statement_timeout: Duration::from_secs(120), redact: false }
     }
 
     pub(crate) fn open(&self) -> Database {
         Database::open(&self.settings(), Access::Exclusive).unwrap()
+    }
+
+    /// With ended jobs losing what they were about.
+    pub(crate) fn open_private(&self) -> Database {
+        Database::open(&DatabaseSettings { redact: true, ..self.settings() }, Access::Shared).unwrap()
     }
 
     /// As one of several processes.

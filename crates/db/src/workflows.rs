@@ -9,6 +9,10 @@ use crate::engine::Conn;
 use crate::schema::{workflow_versions, workflows};
 use crate::{Database, DbError};
 
+/// The ids of those that came with jobs, which no list shows (`RAW_PREFIX`).
+const SENT_WITH_JOBS: &str = r"raw\_%";
+const ESCAPE: char = '\\';
+
 /// A workflow to be stored, checked before.
 #[derive(Debug, Clone)]
 pub struct NewWorkflow {
@@ -100,7 +104,7 @@ impl Database {
         .await
     }
 
-    /// All workflows, in order of their ids.
+    /// All workflows that are registered, in order of their ids.
     ///
     /// # Errors
     /// [`DbError`] where they could not be read.
@@ -109,11 +113,30 @@ impl Database {
             let rows: Vec<(HeadRow, String)> = workflows::table
                 .inner_join(workflow_versions::table)
                 .filter(workflows::deleted_at.is_null())
+                .filter(workflows::id.not_like(SENT_WITH_JOBS).escape(ESCAPE))
                 .filter(workflows::version.eq(workflow_versions::version))
                 .order(workflows::id)
                 .select((head_columns(), workflow_versions::input_schema))
                 .load(connection)?;
             rows.into_iter().map(|(head, schema)| summary(head, &schema)).collect()
+        })
+        .await
+    }
+
+    /// The graphs of all workflows that are registered.
+    ///
+    /// # Errors
+    /// [`DbError`] where they could not be read.
+    pub async fn registered_graphs(&self) -> Result<Vec<Value>, DbError> {
+        self.read(|connection| {
+            let rows: Vec<(String, String)> = workflows::table
+                .inner_join(workflow_versions::table)
+                .filter(workflows::deleted_at.is_null())
+                .filter(workflows::id.not_like(SENT_WITH_JOBS).escape(ESCAPE))
+                .filter(workflows::version.eq(workflow_versions::version))
+                .select((workflows::id, workflow_versions::graph))
+                .load(connection)?;
+            rows.iter().map(|(id, graph)| parse(id, graph)).collect()
         })
         .await
     }
@@ -146,6 +169,18 @@ impl Database {
         })
         .await
     }
+}
+
+/// All workflows in their current versions, whole, in order of their ids.
+pub(crate) fn current(connection: &mut Conn) -> Result<Vec<WorkflowRecord>, DbError> {
+    let rows: Vec<(HeadRow, BodyRow)> = workflows::table
+        .inner_join(workflow_versions::table)
+        .filter(workflows::deleted_at.is_null())
+        .filter(workflows::version.eq(workflow_versions::version))
+        .order(workflows::id)
+        .select((head_columns(), body_columns()))
+        .load(connection)?;
+    rows.into_iter().map(|(head, body)| record(head, body)).collect()
 }
 
 #[diesel::dsl::auto_type(no_type_alias)]

@@ -29,10 +29,39 @@ enum Work {
     Accept(Box<JobRow>, oneshot::Sender<Result<(), DbError>>),
 }
 
+/// What the thread is sent.
+enum Wish {
+    /// Done with others in one transaction.
+    Work(Work),
+    /// Done outside of transactions.
+    Scrub(Scrub, oneshot::Sender<Result<(), DbError>>),
+}
+
+/// How a file is rid of what its rows no longer say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scrub {
+    /// What was written since the last time leaves the log of writes.
+    Log,
+    /// The file is written anew, too: what moved about in it leaves copies in unused places.
+    Whole,
+}
+
+impl Scrub {
+    const fn statements(self) -> &'static str {
+        match self {
+            Self::Log => "PRAGMA wal_checkpoint(TRUNCATE)",
+            // The copy that is made meanwhile may be larger than memory.
+            Self::Whole => {
+                "PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY; PRAGMA wal_checkpoint(TRUNCATE)"
+            }
+        }
+    }
+}
+
 /// The way to the writer. Cheap to clone; the thread ends when the last one is gone.
 #[derive(Clone)]
 pub(crate) struct Writer {
-    work: Sender<Work>,
+    work: Sender<Wish>,
 }
 
 impl Writer {
@@ -75,7 +104,14 @@ impl Writer {
     /// Inserts a job, together with others that wait.
     pub(crate) async fn accept(&self, row: JobRow) -> Result<(), DbError> {
         let (answer, answered) = oneshot::channel();
-        self.work.send(Work::Accept(Box::new(row), answer)).map_err(|_gone| ended())?;
+        self.work.send(Wish::Work(Work::Accept(Box::new(row), answer))).map_err(|_gone| ended())?;
+        answered.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    /// Rids the file of what its rows no longer say; nothing where the database is none.
+    pub(crate) async fn scrub(&self, scrub: Scrub) -> Result<(), DbError> {
+        let (answer, answered) = oneshot::channel();
+        self.work.send(Wish::Scrub(scrub, answer)).map_err(|_gone| ended())?;
         answered.await.unwrap_or_else(|_| Err(ended()))
     }
 
@@ -96,7 +132,7 @@ impl Writer {
             let result = connection.map_or_else(|| Err(ended()), run);
             Box::new(move |commit: Result<(), DbError>| answer(commit.and(result)))
         });
-        self.work.send(Work::Operation(boxed)).map_err(|_gone| ended())
+        self.work.send(Wish::Work(Work::Operation(boxed))).map_err(|_gone| ended())
     }
 }
 
@@ -123,27 +159,49 @@ struct Thread {
 }
 
 impl Thread {
-    fn run(mut self, queue: &Receiver<Work>) {
+    fn run(mut self, queue: &Receiver<Wish>) {
         while let Ok(first) = queue.recv() {
-            let mut work = vec![first];
-            while work.len() < BATCH
-                && let Ok(next) = queue.try_recv()
-            {
-                work.push(next);
+            let (mut work, mut scrubs) = (Vec::new(), Vec::new());
+            let mut next = Some(first);
+            while let Some(wish) = next.take() {
+                match wish {
+                    Wish::Work(one) => work.push(one),
+                    Wish::Scrub(scrub, answer) => scrubs.push((scrub, answer)),
+                }
+                if work.len() < BATCH {
+                    next = queue.try_recv().ok();
+                }
             }
-            let mut completions = Vec::with_capacity(work.len());
-            let outcome = self.commit(work, &mut completions);
-            if let Err(error) = &outcome {
-                tracing::error!(%error, operations = completions.len(), "a transaction did not commit");
+            if !work.is_empty() {
+                self.commit_and_tell(work);
             }
-            for complete in completions {
-                complete(outcome.clone());
+            for (scrub, answer) in scrubs {
+                // A caller that has gone away does not need the answer.
+                let _ = answer.send(self.scrub(scrub));
             }
         }
         if let Some(Conn::Sqlite(connection)) = &mut self.connection
             && let Err(error) = connection.batch_execute("PRAGMA optimize")
         {
             tracing::debug!(%error, "the database was not optimised at the end");
+        }
+    }
+
+    fn commit_and_tell(&mut self, work: Vec<Work>) {
+        let mut completions = Vec::with_capacity(work.len());
+        let outcome = self.commit(work, &mut completions);
+        if let Err(error) = &outcome {
+            tracing::error!(%error, operations = completions.len(), "a transaction did not commit");
+        }
+        for complete in completions {
+            complete(outcome.clone());
+        }
+    }
+
+    fn scrub(&mut self, scrub: Scrub) -> Result<(), DbError> {
+        match self.connection()? {
+            Conn::Sqlite(connection) => Ok(connection.batch_execute(scrub.statements())?),
+            Conn::Postgres(_) => Ok(()),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use comfyui_gateway::Gateway;
 use comfyui_sim::{SimConfig, Simulator, Switches};
 use gateway_config::{Overrides, Settings};
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -27,6 +27,8 @@ pub struct TestBuilder {
     sim: SimConfig,
     url: Option<String>,
     api_alone: bool,
+    variables: Vec<(&'static str, String)>,
+    key: Option<String>,
     tweak: Tweak,
 }
 
@@ -41,12 +43,22 @@ pub struct TestGateway {
     database: Option<String>,
     url: String,
     api_alone: bool,
+    variables: Vec<(&'static str, String)>,
+    key: Option<String>,
     tweak: Tweak,
 }
 
 impl Default for TestBuilder {
     fn default() -> Self {
-        Self { database: None, sim: SimConfig::default(), url: None, api_alone: false, tweak: Box::new(|_settings| {}) }
+        Self {
+            database: None,
+            sim: SimConfig::default(),
+            url: None,
+            api_alone: false,
+            variables: Vec::new(),
+            key: None,
+            tweak: Box::new(|_settings| {}),
+        }
     }
 }
 
@@ -86,6 +98,20 @@ impl TestBuilder {
         self
     }
 
+    /// With this variable, as an operator sets it.
+    #[must_use]
+    pub fn variable(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.variables.push((name, value.into()));
+        self
+    }
+
+    /// Its own requests show this key; those of [`TestGateway::client`] do not.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
     /// With other settings.
     #[must_use]
     pub fn settings(mut self, tweak: impl Fn(&mut Settings) + Send + Sync + 'static) -> Self {
@@ -116,6 +142,8 @@ impl TestBuilder {
             database: self.database,
             url,
             api_alone: self.api_alone,
+            variables: self.variables,
+            key: self.key,
             tweak: self.tweak,
         };
         test.start_gateway().await;
@@ -177,18 +205,29 @@ impl TestGateway {
                 "DATABASE_URL",
                 Some(self.database.clone().unwrap_or_else(|| folder.join("gateway.db").display().to_string())),
             )
-            .with("STORAGE_LOCAL_PATH", Some(folder.join("outputs").display()));
+            .with("STORAGE_LOCAL_PATH", Some(folder.join("outputs").display()))
+            .with("RATE_LIMIT_MAX", Some(UNLIMITED));
+        let named = |overrides: Overrides, (name, value): &(&'static str, String)| overrides.with(name, Some(value));
+        let overrides = self.variables.iter().fold(overrides, named);
         let mut settings = gateway_config::load(&folder.join("no.env"), &overrides).expect("settings");
         settings.queue.backoff_scale = BACKOFF_SCALE;
         settings.worker.grace = Duration::from_secs(5);
-        settings.access.rate.requests = UNLIMITED;
         (self.tweak)(&mut settings);
         settings
     }
 
+    /// A request that shows the test's key, where it has one.
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method, self.url(path));
+        match &self.key {
+            Some(key) => request.header("x-api-key", key),
+            None => request,
+        }
+    }
+
     /// Sends a request with an optional JSON body.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
-        let mut request = self.client.request(method, self.url(path));
+        let mut request = self.request(method, path);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -207,13 +246,13 @@ impl TestGateway {
 
     /// `POST path` with raw bytes as JSON.
     pub async fn post_raw(&self, path: &str, body: impl Into<Vec<u8>>) -> Answer {
-        let request = self.client.post(self.url(path)).header("content-type", "application/json").body(body.into());
+        let request = self.request(Method::POST, path).header("content-type", "application/json").body(body.into());
         Answer::read(request.send().await.expect("an answer")).await
     }
 
     /// `GET path` with one header.
     pub async fn get_with(&self, path: &str, header: &str, value: &str) -> Answer {
-        let request = self.client.get(self.url(path)).header(header, value);
+        let request = self.request(Method::GET, path).header(header, value);
         Answer::read(request.send().await.expect("an answer")).await
     }
 

@@ -8,6 +8,7 @@ use gateway_broker::{Broker, Entry};
 use gateway_config::{
     CacheSettings, ComfySettings, FileSettings, QueueSettings, RetentionSettings, WebhookSettings, WorkerSettings,
 };
+use gateway_core::access::Terms;
 use gateway_core::event::JobEvent;
 use gateway_core::workflow::{Workflow, WorkflowSource};
 use gateway_core::{JobError, JobId};
@@ -20,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::active::ActiveJobs;
 use crate::backend::Backend;
+use crate::runs::Runs;
 use crate::{failure, hint};
 
 /// Jobs whose outputs are fetched at the same time, beside those that run.
@@ -50,6 +52,8 @@ pub struct WorkerParts {
     pub files: FileSettings,
     /// How long what is kept.
     pub retention: RetentionSettings,
+    /// Whether nothing of what jobs are about is kept longer than they run, nor told anybody but their owners.
+    pub privacy: bool,
     /// The way to the owners of jobs.
     pub egress: gateway_egress::Client,
     /// The version of the gateway.
@@ -61,6 +65,10 @@ pub(crate) struct Context {
     pub(crate) parts: WorkerParts,
     pub(crate) worker_id: String,
     pub(crate) active: ActiveJobs,
+    /// The jobs in hand, as the queue is told of them.
+    pub(crate) runs: Runs,
+    /// How owners share the servers.
+    pub(crate) terms: watch::Sender<Arc<Terms>>,
     pub(crate) collecting: Semaphore,
     /// Pictures that are converted at the same time.
     pub(crate) conversions: Semaphore,
@@ -92,6 +100,8 @@ impl Context {
         Self {
             worker_id: format!("w-{random:016x}"),
             active: ActiveJobs::default(),
+            runs: Runs::default(),
+            terms: watch::channel(Arc::new(Terms { running: parts.queue.owner_running, ..Terms::default() })).0,
             collecting: Semaphore::new(COLLECTING),
             conversions: Semaphore::new(parts.files.conversions),
             retired: draining.child_token(),

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_broker::Control;
+use gateway_core::access::Terms;
 
 use crate::context::Context;
 
-/// Between two looks whether the queue is paused.
+/// Between two looks at what operators want.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Obeys until the worker ends.
@@ -29,8 +30,9 @@ pub(crate) async fn run(context: Arc<Context>) {
     }
 }
 
-/// Takes over whether the queue is paused.
+/// Takes over what operators want: how owners share the servers, then whether the queue is paused.
 pub(crate) async fn look(context: &Context) {
+    look_at_keys(context).await;
     match context.parts.database.queue_paused().await {
         Ok(paused) => {
             let changed = context.paused.send_if_modified(|known| std::mem::replace(known, paused) != paused);
@@ -39,5 +41,21 @@ pub(crate) async fn look(context: &Context) {
             }
         }
         Err(error) => tracing::debug!(%error, "whether the queue is paused is not known"),
+    }
+}
+
+async fn look_at_keys(context: &Context) {
+    match context.parts.database.owner_terms().await {
+        Ok(own) => {
+            let terms = Terms { running: context.parts.queue.owner_running, own };
+            context.terms.send_if_modified(|known| {
+                let changed = **known != terms;
+                if changed {
+                    *known = Arc::new(terms);
+                }
+                changed
+            });
+        }
+        Err(error) => tracing::warn!(%error, "limits and weights of owners stay as they were known last"),
     }
 }

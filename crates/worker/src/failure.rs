@@ -3,7 +3,6 @@
 use comfyui_client::{CallError, ExecutionFailure, FailureClass, PromptFault, Refusal, RefusalReason};
 use gateway_core::workflow::Workflow;
 use gateway_core::{ErrorCode, Fault, JobError, NodeRef};
-use gateway_media::StripError;
 use gateway_storage::StorageError;
 
 pub(crate) fn workflow_gone() -> JobError {
@@ -19,12 +18,12 @@ pub(crate) fn invalid_graph(faults: Vec<Fault>) -> JobError {
 }
 
 /// An output is not kept with what the operator wants left out of it.
-pub(crate) fn not_stripped(error: &StripError) -> JobError {
+pub(crate) fn not_stripped(why: &str) -> JobError {
     let mut failed = JobError::new(
         ErrorCode::StorageError,
-        format!("what ComfyUI wrote into an output could not be taken out of it: {error}"),
+        format!("what ComfyUI wrote into an output could not be taken out of it: {why}"),
     )
-    .recommend("save the output in another format; an operator can set STRIP_METADATA=false");
+    .recommend("save the output in another format; an operator can set STRIP_METADATA=false, but not in privacy mode");
     failed.retryable = false;
     failed
 }

@@ -8,9 +8,12 @@ mod failure;
 mod hint;
 mod lease;
 mod notify;
+mod privacy;
 mod run;
+mod runs;
 mod sweep;
 mod worker;
 
 pub use context::WorkerParts;
+pub use notify::webhook_headers;
 pub use worker::{StartError, Worker};

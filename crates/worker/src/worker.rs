@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::backend::Backend;
 use crate::context::{Context, WorkerParts};
 use crate::lease::Renewer;
-use crate::{backend, control, notify, sweep};
+use crate::{backend, control, notify, privacy, runs, sweep};
 
 const ANNOUNCE: Duration = Duration::from_secs(1);
 /// How long jobs may take to be handed back.
@@ -64,6 +64,10 @@ impl Worker {
             backend::spawn(&mut tasks, &context, one);
         }
         tasks.spawn(sweep::run(Arc::clone(&context)));
+        tasks.spawn(runs::run(Arc::clone(&context)));
+        if context.parts.privacy {
+            tasks.spawn(privacy::run(Arc::clone(&context)));
+        }
         tasks.spawn(notify::run(Arc::clone(&context)));
         tasks.spawn(listen_for_cancels(Arc::clone(&context)));
         tasks.spawn(control::run(Arc::clone(&context)));
@@ -86,7 +90,7 @@ impl Worker {
             if backends.iter().any(|backend| backend.state() == BackendState::Ready) {
                 return None;
             }
-            let problem = backends.iter().find_map(|backend| backend.report().problem);
+            let problem = backends.iter().find_map(|backend| backend.report(true).problem);
             Some(problem.unwrap_or_else(|| String::from("no ComfyUI server can be used")))
         }
     }
@@ -109,9 +113,11 @@ impl Worker {
         for backend in &self.backends {
             backend.flush_history().await;
         }
+        runs::tell(&self.context).await;
         // Before it says that it is gone: it must not say that it is there after that.
         self.tasks.shutdown().await;
         self.context.parts.broker.withdraw(&self.context.worker_id).await;
+        privacy::scrub(&self.context, true).await;
     }
 }
 
@@ -141,7 +147,7 @@ async fn announce(context: Arc<Context>, backends: Vec<Arc<Backend>>) {
             node: context.parts.worker.node.clone(),
             version: context.parts.version.to_owned(),
             state,
-            backends: backends.iter().map(|backend| backend.report()).collect(),
+            backends: backends.iter().map(|backend| backend.report(context.parts.privacy)).collect(),
         };
         context.parts.broker.announce(report).await;
         let changed = async {

@@ -47,6 +47,9 @@ pub(super) fn read(mut body: Map<String, Value>, now: Timestamp) -> (BatchReques
     }
     let (shared, more) = request::read(body, now);
     faults.extend(more);
+    if shared.graph.is_some() {
+        faults.push(Fault::new("/workflow", "a batch is of a registered workflow; send a graph to POST /jobs"));
+    }
     (BatchRequest { shared, items, listed }, faults)
 }
 
@@ -172,6 +175,7 @@ mod tests {
             (json!({"workflowId": "w", "items": [7]}), "/items/0"),
             (json!({"workflowId": "w", "items": [{}], "state": 1}), "/state"),
             (json!({"items": [{}]}), "/workflowId"),
+            (json!({"items": [{}], "workflow": {}}), "/workflow"),
         ] {
             assert_eq!(parsed(body.clone()).1, [path], "{body}");
         }

@@ -159,7 +159,7 @@ fn decode(text: &str) -> Result<Bytes, ApiError> {
 }
 
 async fn keep(state: &ApiState, caller: &Caller, bytes: Bytes) -> Result<Upload, ApiError> {
-    let mut incoming = Incoming::new(state, caller.owner.clone());
+    let mut incoming = Incoming::with_job(state, caller.owner.clone());
     incoming.take(bytes).await?;
     incoming.finish().await
 }
@@ -167,7 +167,7 @@ async fn keep(state: &ApiState, caller: &Caller, bytes: Bytes) -> Result<Upload,
 async fn fetch(state: &ApiState, caller: &Caller, url: &str) -> Result<Upload, ApiError> {
     let limit = state.parts.files.max_upload_bytes;
     let mut download = state.parts.sources.get(url, limit, FETCH).await.map_err(not_fetched)?;
-    let mut incoming = Incoming::new(state, caller.owner.clone());
+    let mut incoming = Incoming::with_job(state, caller.owner.clone());
     while let Some(chunk) = download.chunk().await.map_err(not_fetched)? {
         incoming.take(chunk).await?;
     }

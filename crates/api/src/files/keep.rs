@@ -1,6 +1,8 @@
 //! Keeps the bytes of one file: pictures are looked at whole before they are stored, films and sounds by their first
 //! bytes while they stream through.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use gateway_core::{ErrorCode, Owner, UploadId};
 use gateway_db::Upload;
@@ -12,6 +14,8 @@ use crate::state::ApiState;
 
 /// Bytes from the beginning that tell what a file is.
 const HEAD: usize = 16 * 1024;
+/// How long a file is kept in privacy mode that came with a request which was refused after all.
+const REFUSED: Duration = Duration::from_secs(600);
 /// Largest picture that is taken, in bytes: it is held in memory until it was looked at.
 const LARGEST_PICTURE: u64 = 64 << 20;
 
@@ -25,6 +29,8 @@ pub(super) struct Incoming<'a> {
     /// In bytes, all that came.
     size: u64,
     progress: Progress,
+    /// How long it is kept while no job uses it.
+    ttl: Duration,
 }
 
 enum Progress {
@@ -39,7 +45,15 @@ enum Progress {
 impl<'a> Incoming<'a> {
     pub(super) fn new(state: &'a ApiState, owner: Owner) -> Self {
         let id = UploadId::new(state.parts.database.now(), rand::random());
-        Self { state, owner, id, held: BytesMut::new(), size: 0, progress: Progress::Unknown }
+        let ttl = state.parts.files.upload_ttl;
+        Self { state, owner, id, held: BytesMut::new(), size: 0, progress: Progress::Unknown, ttl }
+    }
+
+    /// One that comes with a request for a job.
+    pub(super) fn with_job(state: &'a ApiState, owner: Owner) -> Self {
+        let incoming = Self::new(state, owner);
+        let ttl = if state.parts.access.privacy { incoming.ttl.min(REFUSED) } else { incoming.ttl };
+        Self { ttl, ..incoming }
     }
 
     /// Takes the next bytes of the file.
@@ -132,7 +146,7 @@ impl<'a> Incoming<'a> {
 
     fn record(&self, stored: Stored, storage_key: String, facts: Facts) -> Upload {
         let now = self.state.parts.database.now();
-        let ttl = i64::try_from(self.state.parts.files.upload_ttl.as_millis()).unwrap_or(i64::MAX);
+        let ttl = i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX);
         Upload {
             id: self.id,
             owner: self.owner.clone(),

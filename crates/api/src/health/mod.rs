@@ -4,6 +4,7 @@ mod worker;
 
 pub use worker::HealthServer;
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use actix_web::HttpResponse;
@@ -11,6 +12,7 @@ use actix_web::web::{Data, Json};
 use gateway_broker::{BackendReport, BackendState, WorkerReport};
 use gateway_config::Environment;
 use gateway_core::ErrorCode;
+use gateway_core::comfyui_holes;
 use serde_json::{Map, Value, json};
 
 use crate::error::ApiError;
@@ -34,6 +36,7 @@ pub(crate) async fn health(state: Data<ApiState>) -> Json<Value> {
         "queue": {"backend": parts.broker.name(), "depth": depth, "paused": paused},
         "database": parts.database.engine(),
         "workers": workers.iter().map(|worker| worker_view(worker, parts.environment)).collect::<Vec<_>>(),
+        "warnings": warnings(&workers, parts.environment, parts.access.raw.enabled),
     }))
 }
 
@@ -70,6 +73,23 @@ fn backend_view(backend: &BackendReport, environment: Environment) -> Value {
 fn worker_view(worker: &WorkerReport, environment: Environment) -> Value {
     let backends: Vec<Value> = worker.backends.iter().map(|backend| backend_view(backend, environment)).collect();
     json!({"id": worker.id, "backends": backends, "state": worker.state})
+}
+
+/// What is dangerous about the servers, although they work: each of them once.
+fn warnings(workers: &[WorkerReport], environment: Environment, raw: bool) -> Vec<Value> {
+    let shown = environment != Environment::Production;
+    let mut told = HashSet::new();
+    let mut warnings = Vec::new();
+    for backend in workers.iter().flat_map(|worker| &worker.backends) {
+        let Some(version) = &backend.version else { continue };
+        let Some(message) = comfyui_holes::warning(version, raw).filter(|_| told.insert(&backend.name)) else {
+            continue;
+        };
+        let ids: Vec<&str> = comfyui_holes::known_holes(version).iter().map(|hole| hole.id).collect();
+        let url = if shown { backend.url.as_str() } else { "hidden" };
+        warnings.push(json!({"comfyui": url, "version": version, "holes": ids, "message": message}));
+    }
+    warnings
 }
 
 /// `GET /health/live`: the process, and nothing else. One that is about to stop says so while it still serves.
@@ -142,6 +162,8 @@ pub(crate) async fn capabilities(state: Data<ApiState>) -> Result<Json<Value>, A
             "base64": true,
             "conversion": true,
             "batches": true,
+            "rawWorkflows": parts.access.raw.enabled,
+            "privacy": parts.access.privacy,
         },
     })))
 }

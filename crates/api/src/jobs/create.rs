@@ -12,7 +12,7 @@ use crate::jobs::accept::accept;
 use crate::jobs::request::JobRequest;
 use crate::jobs::submit::{Besides, submit};
 use crate::jobs::wait::Preference;
-use crate::jobs::{answer, idempotency, parse_id, prepare, request};
+use crate::jobs::{answer, idempotency, parse_id, prepare, raw, request};
 use crate::query::Query;
 use crate::state::ApiState;
 
@@ -34,23 +34,27 @@ pub(crate) async fn create_job(
         let response = answer::known(&state, known).await?;
         return Ok(preference.wait(&state, response).await);
     }
-    let (request, faults) = request::read(body, state.parts.database.now());
+    let (mut request, mut faults) = request::read(body, state.parts.database.now());
+    let raw = raw::take(&state, &caller, &mut request, &mut faults).await?;
     if !faults.is_empty() {
-        return Err(refuse(&state, &request, faults).await);
+        return Err(refuse(&state, &request, faults, raw.is_some()).await);
     }
     let besides = Besides { request: key, ..Besides::default() };
-    let submission = submit(&state, &caller, request, correlation, besides).await?;
+    let submission = submit(&state, &caller, request, correlation, besides).await;
+    let submission = submission.map_err(|error| raw::told(raw.as_ref(), error))?;
     let response = accept(&state, &caller, submission).await?;
     Ok(preference.wait(&state, response).await)
 }
 
 /// Every fault at once: those of the request, and where its workflow and inputs could be read, what is wrong with these.
-async fn refuse(state: &ApiState, request: &JobRequest, mut faults: Vec<Fault>) -> ApiError {
+/// Those of a graph that came with it are among them already.
+async fn refuse(state: &ApiState, request: &JobRequest, mut faults: Vec<Fault>, raw: bool) -> ApiError {
     let unread = |fault: &Fault| matches!(fault.path.as_str(), "/workflowId" | "/inputs" | "/params");
-    if !faults.iter().any(unread)
+    if !raw
+        && !faults.iter().any(unread)
         && let Ok(ready) = state.workflow(&request.workflow_id).await
         && let Err(error) =
-            prepare(&ready.workflow, &request.inputs, &request.params, &state.size_limits(), &state.catalogs().await)
+            prepare(&ready.workflow, &request.inputs, &request.params, &state.rules(), &state.catalogs().await)
     {
         faults.extend(error.faults);
     }
@@ -70,6 +74,10 @@ pub(crate) async fn retry_job(
     if !job.status.is_ended() {
         let detail = format!("the job is {}; only an ended job can be retried", job.status);
         return Err(ApiError::new(ErrorCode::Conflict, detail));
+    }
+    if job.is_forgotten() {
+        let detail = "what the job was about was removed when it ended (PRIVACY_MODE): it can't be run again";
+        return Err(ApiError::new(ErrorCode::Conflict, detail).recommend("submit it anew with POST /jobs"));
     }
     let request = JobRequest::again(job);
     let besides = Besides { retry_of: Some(id), ..Besides::default() };

@@ -33,7 +33,8 @@ pub(crate) async fn watch_job(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let mut query = Query::read(&request, &["previews"])?;
-    let previews = query.flag("previews");
+    // In privacy mode nobody is sent any.
+    let previews = query.flag("previews") && !state.parts.access.privacy;
     query.check()?;
     let id = parse_id(&path)?;
     let seen = request.headers().get("last-event-id");

@@ -12,6 +12,13 @@ use crate::error::ApiError;
 /// JSON keeps whole numbers exact up to here in every client.
 const LARGEST_DRAWN_SEED: u64 = (1 << 53) - 1;
 
+/// What a job may ask for, and how it is told what is wrong with it.
+pub(crate) struct Rules {
+    pub(crate) sizes: SizeLimits,
+    /// Whether nothing of the values is repeated.
+    pub(crate) discreet: bool,
+}
+
 /// Inputs that can be run.
 pub(crate) struct Prepared {
     /// Inputs and params with defaults and the drawn seed.
@@ -28,7 +35,7 @@ pub(crate) fn prepare(
     workflow: &Workflow,
     inputs: &Map<String, Value>,
     params: &Map<String, Value>,
-    limits: &SizeLimits,
+    rules: &Rules,
     catalogs: &[Arc<NodeCatalog>],
 ) -> Result<Prepared, ApiError> {
     let mut drew_seed = false;
@@ -36,15 +43,23 @@ pub(crate) fn prepare(
         drew_seed = true;
         rand::random::<u64>() & LARGEST_DRAWN_SEED
     };
-    let resolved = workflow.resolve(inputs, params, &mut draw_seed).map_err(ApiError::invalid)?;
-    let graph = workflow.render(&without_files(workflow, &resolved)).map_err(ApiError::invalid)?;
+    let unfit = |faults| ApiError::invalid(if rules.discreet { shallow(faults) } else { faults });
+    let resolved = workflow.resolve(inputs, params, &mut draw_seed).map_err(unfit)?;
+    let graph = workflow.render(&without_files(workflow, &resolved)).map_err(unfit)?;
     let blame = |node: &str, input: &str| match workflow.placeholders(node, input).first() {
         Some(name) if params.contains_key(name) => format!("/params/{name}"),
         Some(name) => format!("/inputs/{name}"),
         None => String::from("/workflowId"),
     };
-    let mut faults = check_sizes(&graph, limits, &blame);
-    let lacking = lacking(&graph, catalogs, &blame);
+    let mut faults = check_sizes(&graph, &rules.sizes, &blame);
+    let mut lacking = lacking(&graph, catalogs, &blame);
+    if rules.discreet {
+        reword(&mut faults, &too_large(&rules.sizes));
+        // What the workflow itself names is no secret.
+        let (mut given, own): (Vec<_>, Vec<_>) = lacking.into_iter().partition(|fault| fault.path != "/workflowId");
+        reword(&mut given, "names what no ComfyUI server has");
+        lacking = given.into_iter().chain(own).collect();
+    }
     let recommendation = (!lacking.is_empty())
         .then_some("install what is missing on a ComfyUI server, or name what it has: a server is asked every minute");
     faults.extend(lacking);
@@ -53,6 +68,29 @@ pub(crate) fn prepare(
         (false, None) => Err(ApiError::invalid(faults)),
         (false, Some(recommendation)) => Err(ApiError::invalid(faults).recommend(recommendation)),
     }
+}
+
+/// Faults of inputs as a whole: what is below may be named by who sent it.
+fn shallow(mut faults: Vec<Fault>) -> Vec<Fault> {
+    for fault in &mut faults {
+        fault.path = fault.path.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+    }
+    faults.sort();
+    faults.dedup();
+    faults
+}
+
+/// Has all of `faults` say the same.
+fn reword(faults: &mut Vec<Fault>, message: &str) {
+    for fault in faults.iter_mut() {
+        message.clone_into(&mut fault.message);
+    }
+    faults.dedup();
+}
+
+fn too_large(sizes: &SizeLimits) -> String {
+    let SizeLimits { max_side, max_batch } = sizes;
+    format!("asks for more than {max_side} pixels a side (MAX_IMAGE_SIZE) or {max_batch} pictures (MAX_BATCH_SIZE)")
 }
 
 /// What the server lacks that lacks the least of `needs`.
@@ -128,5 +166,37 @@ mod tests {
         let sorcery = json!({"1": {"class_type": "Sorcery", "inputs": {}}});
         let wanted = [(String::from("/workflowId"), String::from("no ComfyUI server has the node class Sorcery"))];
         assert_eq!(faults(&sorcery, &servers), wanted);
+    }
+
+    #[test]
+    fn nothing_of_the_values_is_repeated_where_that_is_not_wanted() {
+        use gateway_core::workflow::WorkflowSource;
+        let graph = json!({
+            "1": {"class_type": "EmptyImage", "inputs": {"width": "{{width}}", "height": 8, "batch_size": 1, "color": 0}},
+            "2": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "{{model}}"}},
+            "3": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+            "4": {"class_type": "Options", "inputs": {"options": "{{options}}"}},
+        });
+        let schema = json!({"type": "object", "properties": {
+            "width": {"type": "integer"},
+            "model": {"type": "string"},
+            "options": {"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": false},
+        }});
+        let source = WorkflowSource { graph: &graph, input_schema: Some(&schema), outputs: &[] };
+        let workflow = Workflow::compile(source, None).unwrap();
+        let told = |inputs: Value, discreet: bool| {
+            let rules = Rules { sizes: SizeLimits { max_side: 64, max_batch: 1 }, discreet };
+            let inputs = inputs.as_object().unwrap();
+            let refused = prepare(&workflow, inputs, &Map::new(), &rules, &[catalog(&["a.safetensors"])]);
+            format!("{:?}", refused.err().unwrap())
+        };
+        let large = json!({"width": 31_415, "model": "secret.safetensors", "options": {}});
+        let deep = json!({"width": 8, "model": "a.safetensors", "options": {"secret": 1, "a": "secret"}});
+        for inputs in [&large, &deep] {
+            let text = told(inputs.clone(), true);
+            assert!(!text.contains("secret") && !text.contains("31415"), "{text}");
+        }
+        let text = told(large.clone(), false);
+        assert!(text.contains("secret.safetensors") && text.contains("31415"), "{text}");
     }
 }

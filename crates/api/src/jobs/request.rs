@@ -1,13 +1,14 @@
 //! The body of `POST /jobs`: read strictly, every fault at once.
 
+use gateway_core::ids::is_raw_workflow_id;
 use gateway_core::record::Job;
 use gateway_core::webhook::{Callback, WebhookEvent};
 use gateway_core::{Fault, Priority, Timestamp};
 use gateway_media::Conversion;
 use serde_json::{Map, Value};
 
-const FIELDS: &str = "workflowId, inputs, params, priority, callbackUrl, webhookEvents, metadata, output, cache, \
-                      timeoutMs, notBefore";
+const FIELDS: &str = "workflowId, workflow, inputs, params, priority, callbackUrl, webhookEvents, metadata, output, \
+                      cache, timeoutMs, notBefore";
 const MAX_METADATA_BYTES: usize = 8 * 1024;
 const MAX_METADATA_KEYS: usize = 64;
 const MAX_REQUEST_ID: usize = 255;
@@ -20,6 +21,8 @@ const FARTHEST_MS: i64 = 366 * 24 * 3_600 * 1_000;
 #[derive(Debug, Default, Clone)]
 pub(crate) struct JobRequest {
     pub(crate) workflow_id: String,
+    /// A graph in place of that, as it was sent.
+    pub(crate) graph: Option<Value>,
     pub(crate) inputs: Map<String, Value>,
     pub(crate) params: Map<String, Value>,
     pub(crate) priority: Priority,
@@ -38,6 +41,7 @@ impl JobRequest {
     pub(super) fn again(job: Job) -> Self {
         Self {
             workflow_id: job.workflow_id,
+            graph: None,
             inputs: job.inputs,
             params: job.params,
             priority: job.priority,
@@ -68,6 +72,10 @@ pub(crate) fn read(body: Map<String, Value>, now: Timestamp) -> (JobRequest, Vec
     for (field, value) in body {
         let read = match field.as_str() {
             "workflowId" => read_workflow_id(value).map(|id| request.workflow_id = id),
+            "workflow" => {
+                request.graph = Some(value);
+                Ok(())
+            }
             "inputs" => read_object(value).map(|object| request.inputs = object),
             "params" if value.is_null() => Ok(()),
             "params" => read_object(value).map(|object| request.params = object),
@@ -90,15 +98,31 @@ pub(crate) fn read(body: Map<String, Value>, now: Timestamp) -> (JobRequest, Vec
             faults.push(Fault::new(format!("/{field}"), message));
         }
     }
-    if request.workflow_id.is_empty() && !faults.iter().any(|fault| fault.path == "/workflowId") {
-        faults.push(Fault::new("/workflowId", "is missing; GET /workflows lists those that are registered"));
-    }
+    check_workflow(&request, &mut faults);
     match (&mut request.callback, events) {
         (Some(callback), Some(events)) => callback.events = events,
         (None, Some(_)) => faults.push(Fault::new("/webhookEvents", "is of no use without callbackUrl")),
         _ => {}
     }
     (request, faults)
+}
+
+/// Either the id of a workflow or a graph, which has its values in it.
+fn check_workflow(request: &JobRequest, faults: &mut Vec<Fault>) {
+    if request.graph.is_none() {
+        if request.workflow_id.is_empty() && !faults.iter().any(|fault| fault.path == "/workflowId") {
+            faults.push(Fault::new("/workflowId", "is missing; GET /workflows lists those that are registered"));
+        }
+        return;
+    }
+    if !request.workflow_id.is_empty() {
+        faults.push(Fault::new("/workflow", "can't be given beside workflowId"));
+    }
+    for (field, values) in [("/inputs", &request.inputs), ("/params", &request.params)] {
+        if !values.is_empty() {
+            faults.push(Fault::new(field, "is of no use beside workflow: the values stand in the graph"));
+        }
+    }
 }
 
 /// Whether it may be called is looked at later.
@@ -123,6 +147,9 @@ fn read_events(value: &Value) -> Result<Vec<WebhookEvent>, String> {
 
 fn read_workflow_id(value: Value) -> Result<String, String> {
     match value {
+        Value::String(id) if is_raw_workflow_id(&id) => {
+            Err(String::from("names a graph that came with a job: send that graph as workflow, or retry the job"))
+        }
         Value::String(id) if !id.is_empty() => Ok(id),
         _ => Err(String::from("must be the id of a workflow (a string)")),
     }
@@ -312,5 +339,17 @@ mod tests {
     fn a_missing_workflow_is_named() {
         assert_eq!(faults(json!({})), ["/workflowId"]);
         assert_eq!(faults(json!({"workflowId": 7})), ["/workflowId"]);
+    }
+
+    #[test]
+    fn a_graph_stands_in_place_of_an_id_and_its_inputs() {
+        assert_eq!(faults(json!({"workflow": {}})), [""; 0]);
+        assert_eq!(faults(json!({"workflow": {}, "inputs": {}, "params": {}})), [""; 0]);
+        assert_eq!(faults(json!({"workflow": {}, "workflowId": "w"})), ["/workflow"]);
+        assert_eq!(faults(json!({"workflow": {}, "inputs": {"a": 1}, "params": {"b": 1}})), ["/inputs", "/params"]);
+        assert_eq!(faults(json!({"workflowId": "raw_0"})), ["/workflowId"]);
+        for field in ["client_id", "extra_data", "number", "front", "prompt_id"] {
+            assert_eq!(faults(json!({"workflow": {}, field: 1})), [format!("/{field}")], "{field}");
+        }
     }
 }

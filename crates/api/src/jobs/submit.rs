@@ -3,6 +3,7 @@
 
 use gateway_config::CacheScope;
 use gateway_core::cache::{Ingredients, key};
+use gateway_core::ids::is_raw_workflow_id;
 use gateway_core::record::{JobOptions, Output};
 use gateway_core::webhook::Callback;
 use gateway_core::workflow::Needs;
@@ -15,9 +16,9 @@ use crate::auth::Caller;
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::files::take_in;
-use crate::jobs::prepare;
 use crate::jobs::prepare::Prepared;
 use crate::jobs::request::JobRequest;
+use crate::jobs::{prepare, raw};
 use crate::state::{ApiState, Ready};
 
 /// What comes with a job that its request does not say.
@@ -46,13 +47,19 @@ pub(crate) async fn submit(
     correlation: CorrelationId,
     besides: Besides,
 ) -> Result<Submission, ApiError> {
-    if !caller.rights.may_run(&request.workflow_id) {
+    let raw = is_raw_workflow_id(&request.workflow_id);
+    if raw {
+        raw::permit(state, caller)?;
+    } else if !caller.rights.may_run(&request.workflow_id) {
         let detail = format!("this key may not run the workflow {}", request.workflow_id);
         return Err(ApiError::new(ErrorCode::Forbidden, detail));
     }
     let ready = state.workflow(&request.workflow_id).await?;
+    if raw {
+        raw::check_classes(state, &ready).await?;
+    }
     let catalogs = state.catalogs().await;
-    let mut prepared = prepare(&ready.workflow, &request.inputs, &request.params, &state.size_limits(), &catalogs)?;
+    let mut prepared = prepare(&ready.workflow, &request.inputs, &request.params, &state.rules(), &catalogs)?;
     if let Some(callback) = &request.callback {
         check_callback(state, callback).await?;
     }
@@ -91,6 +98,7 @@ pub(crate) async fn submit(
             joined: false,
             cached_from: None,
             batch: besides.batch,
+            redacted: false,
         },
     };
     let acceptance = Acceptance { job, request: besides.request, hit, uploads };

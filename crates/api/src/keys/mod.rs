@@ -5,6 +5,7 @@ mod request;
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use gateway_auth::key::ApiKey;
+use gateway_broker::Control;
 use gateway_core::ErrorCode;
 use gateway_db::StoredKey;
 use serde_json::{Map, Value, json};
@@ -52,6 +53,7 @@ pub(crate) async fn create_key(
     };
     state.parts.database.put_key(key.clone()).await?;
     state.forget_key(&key.id);
+    tell_workers(&state).await;
     tracing::info!(correlation_id = correlation.0, key = key.id, name = key.name, "key created");
     actor.note(&state, "key.create", &key.id).await;
     let mut answer = view(&key);
@@ -73,9 +75,17 @@ pub(crate) async fn revoke_key(
         return Err(ApiError::new(ErrorCode::KeyNotFound, "there is no such key, or it was revoked before"));
     }
     state.forget_key(&id);
+    tell_workers(&state).await;
     tracing::info!(correlation_id = correlation.0, key = id, "key revoked");
     actor.note(&state, "key.revoke", &id).await;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// Workers bound and weigh the jobs of owners by what their keys say.
+async fn tell_workers(state: &ApiState) {
+    if let Err(error) = state.parts.broker.control(Control::Keys).await {
+        tracing::debug!(%error, "workers learn of a key at their next look");
+    }
 }
 
 /// A key as it is shown.

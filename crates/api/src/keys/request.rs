@@ -1,12 +1,14 @@
 //! The body of `POST /keys`: read strictly, every fault at once.
 
-use gateway_core::access::KeyRights;
+use gateway_core::access::{KeyRights, MAX_WEIGHT};
 use gateway_core::{Fault, Role, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
 
-const FIELDS: &str = "name, role, expiresAt, rateLimit, queueLimit, workflows, raw";
+const FIELDS: &str = "name, role, expiresAt, rateLimit, queueLimit, runningLimit, weight, workflows, raw";
+/// Fields for which null is as good as nothing.
+const OPTIONAL: [&str; 6] = ["expiresAt", "rateLimit", "queueLimit", "runningLimit", "weight", "workflows"];
 const MAX_WORKFLOWS: usize = 100;
 
 /// What a new key is to be.
@@ -26,10 +28,12 @@ pub(super) fn read(body: Map<String, Value>, now: Timestamp) -> Result<KeyReques
         let read = match field.as_str() {
             "name" => name(&value).map(|name| request.name = name),
             "role" => role(&value).map(|role| request.role = role),
-            "expiresAt" | "rateLimit" | "queueLimit" | "workflows" if value.is_null() => Ok(()),
+            optional if value.is_null() && OPTIONAL.contains(&optional) => Ok(()),
             "expiresAt" => time(&value, now).map(|time| request.expires_at = Some(time)),
             "rateLimit" => number(&value).map(|limit| request.rights.rate_limit = Some(limit)),
             "queueLimit" => number(&value).map(|limit| request.rights.queue_limit = Some(limit)),
+            "runningLimit" => number(&value).map(|limit| request.rights.running_limit = Some(limit)),
+            "weight" => weight(&value).map(|weight| request.rights.weight = Some(weight)),
             "workflows" => workflows(&value).map(|list| request.rights.workflows = Some(list)),
             "raw" => value.as_bool().map(|raw| request.rights.raw = raw).ok_or("must be true or false".to_owned()),
             _ => Err(format!("unknown field; there are: {FIELDS}")),
@@ -67,6 +71,11 @@ fn number(value: &Value) -> Result<u32, String> {
     number.ok_or_else(|| String::from("must be a whole number above 0"))
 }
 
+fn weight(value: &Value) -> Result<u32, String> {
+    let weight = number(value).ok().filter(|weight| *weight <= MAX_WEIGHT);
+    weight.ok_or_else(|| format!("must be a whole number from 1 to {MAX_WEIGHT}"))
+}
+
 fn workflows(value: &Value) -> Result<Vec<String>, String> {
     let list = value.as_array().filter(|list| (1..=MAX_WORKFLOWS).contains(&list.len()));
     let ids: Option<Vec<String>> = list.and_then(|list| list.iter().map(|id| id.as_str().map(str::to_owned)).collect());
@@ -87,10 +96,16 @@ mod tests {
     #[test]
     fn a_full_request_is_read() {
         let body = json!({"name": "shop", "role": "admin", "expiresAt": "2030-01-01T00:00:00Z", "rateLimit": 5,
-            "queueLimit": 7, "workflows": ["w"], "raw": true});
+            "queueLimit": 7, "runningLimit": 2, "weight": 100, "workflows": ["w"], "raw": true});
         let request = read(body.as_object().unwrap().clone(), Timestamp::from_millis(0)).unwrap();
-        let rights =
-            KeyRights { rate_limit: Some(5), queue_limit: Some(7), workflows: Some(vec!["w".into()]), raw: true };
+        let rights = KeyRights {
+            rate_limit: Some(5),
+            queue_limit: Some(7),
+            running_limit: Some(2),
+            weight: Some(100),
+            workflows: Some(vec!["w".into()]),
+            raw: true,
+        };
         assert_eq!((request.name.as_str(), request.role, request.rights), ("shop", Role::Admin, rights));
     }
 
@@ -104,6 +119,10 @@ mod tests {
             ("expiresAt", json!("1970-01-01T00:00:00Z")),
             ("rateLimit", json!(0)),
             ("queueLimit", json!(-1)),
+            ("runningLimit", json!(0)),
+            ("weight", json!(0)),
+            ("weight", json!(101)),
+            ("weight", json!(1.5)),
             ("workflows", json!([])),
             ("workflows", json!([1])),
             ("raw", json!("yes")),

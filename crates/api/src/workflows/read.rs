@@ -3,15 +3,18 @@
 use actix_web::http::header::ETAG;
 use actix_web::web::{Data, Json, Path};
 use actix_web::{HttpRequest, HttpResponse};
+use gateway_core::Role;
+use gateway_core::ids::is_raw_workflow_id;
 use gateway_db::WorkflowRecord;
 use serde_json::{Value, json};
 
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::etag::is_known;
 use crate::query::Query;
 use crate::state::ApiState;
 
-/// All workflows, without their graphs.
+/// All workflows that are registered, without their graphs.
 pub(crate) async fn list_workflows(state: Data<ApiState>, request: HttpRequest) -> Result<Json<Value>, ApiError> {
     Query::read(&request, &[])?.check()?;
     let items: Vec<Value> = state
@@ -34,13 +37,17 @@ pub(crate) async fn list_workflows(state: Data<ApiState>, request: HttpRequest) 
     Ok(Json(json!({"items": items, "nextCursor": Value::Null})))
 }
 
-/// One workflow, all of it.
+/// One workflow, all of it. What came with a job is for administrators.
 pub(crate) async fn find_workflow(
     state: Data<ApiState>,
     path: Path<String>,
+    caller: Caller,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     Query::read(&request, &[])?.check()?;
+    if is_raw_workflow_id(&path) && caller.role != Role::Admin {
+        return Err(ApiError::workflow_not_found());
+    }
     let record = state.parts.database.find_workflow(&path, None).await?.ok_or_else(ApiError::workflow_not_found)?;
     let etag = etag(record.summary.version);
     if is_known(request.headers(), &etag) {

@@ -1,7 +1,7 @@
 //! The body of `POST /workflows` and `PUT /workflows/{id}`: read, checked, compiled; every fault at once.
 
 use gateway_core::Fault;
-use gateway_core::ids::is_workflow_id;
+use gateway_core::ids::{RAW_PREFIX, is_raw_workflow_id, is_workflow_id};
 use gateway_core::workflow::{NodeCatalog, Workflow, WorkflowSource};
 use gateway_db::NewWorkflow;
 use serde_json::{Map, Value};
@@ -57,7 +57,10 @@ pub(super) fn read(
 
 /// The schema and the output nodes to store, so that the workflow means the same to whoever reads it without a
 /// catalog: a worker, or this gateway while ComfyUI is away.
-fn compile(source: WorkflowSource<'_>, catalog: Option<&NodeCatalog>) -> Result<(Value, Vec<String>), Vec<Fault>> {
+pub(crate) fn compile(
+    source: WorkflowSource<'_>,
+    catalog: Option<&NodeCatalog>,
+) -> Result<(Value, Vec<String>), Vec<Fault>> {
     let known = Workflow::compile(source, catalog)?;
     let schema = known.input_schema().clone();
     let alone = |outputs: &[String]| {
@@ -91,6 +94,9 @@ fn read_id(given: Option<Value>, path_id: Option<&str>, faults: &mut Vec<Fault>)
     };
     if !is_workflow_id(&id) {
         faults.push(Fault::new("/id", "must be 1 to 64 characters of a-z, 0-9, _ and -"));
+    } else if is_raw_workflow_id(&id) {
+        let message = format!("must not begin with {RAW_PREFIX}: that is for graphs which come with a job");
+        faults.push(Fault::new("/id", message));
     }
     id
 }

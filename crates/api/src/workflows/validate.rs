@@ -3,6 +3,7 @@
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json, Path, Payload};
 use gateway_core::Fault;
+use gateway_core::ids::is_raw_workflow_id;
 use serde_json::{Map, Value, json};
 
 use crate::body::read_object;
@@ -27,8 +28,11 @@ pub(crate) async fn validate_inputs(
     for field in body.keys() {
         faults.push(Fault::new(format!("/{field}"), "unknown field; there are: inputs, params"));
     }
+    if is_raw_workflow_id(&path) {
+        return Err(ApiError::workflow_not_found());
+    }
     let ready = state.workflow(&path).await?;
-    let prepared = prepare(&ready.workflow, &inputs, &params, &state.size_limits(), &state.catalogs().await);
+    let prepared = prepare(&ready.workflow, &inputs, &params, &state.rules(), &state.catalogs().await);
     if faults.is_empty() {
         let Prepared { resolved, graph, .. } = prepared?;
         return Ok(Json(json!({"valid": true, "resolvedInputs": resolved, "workflow": graph})));

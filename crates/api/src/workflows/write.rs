@@ -37,6 +37,7 @@ pub(crate) async fn create_workflow(
         }
         Err(error) => return Err(error.into()),
     }
+    state.forget_workflow(&id);
     actor.note(&state, "workflow.create", &id).await;
     answer(&state, &id, HttpResponse::Created()).await
 }

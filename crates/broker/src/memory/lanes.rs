@@ -2,13 +2,15 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use gateway_core::workflow::NeedsId;
 use gateway_core::{JobId, Owner, Priority, Timestamp};
 
+use super::runs::Runs;
 use super::shares::Shares;
-use crate::entry::MOST_BYPASSES;
-use crate::{Depth, Entry, Offer};
+use crate::entry::{MOST_BYPASSES, OUT};
+use crate::{Depth, Entry, Offer, Run};
 
 /// Places beyond this are not told: counting them would hold the queue up.
 const FARTHEST_POSITION: usize = 1_000;
@@ -48,7 +50,7 @@ struct Choice {
 }
 
 /// Strict priorities softened by ageing; within a priority the owner that had least, within an owner first in, first
-/// out; and what waits for its time.
+/// out; owners of whom as many jobs run as may are passed over; and what waits for its time.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     ageing_ms: i64,
@@ -56,6 +58,7 @@ pub(crate) struct Lanes {
     delayed: BTreeMap<Key, Entry>,
     places: HashMap<JobId, Place>,
     bypasses: HashMap<JobId, u32>,
+    runs: Runs,
 }
 
 impl Lanes {
@@ -66,6 +69,7 @@ impl Lanes {
             delayed: BTreeMap::new(),
             places: HashMap::new(),
             bypasses: HashMap::new(),
+            runs: Runs::default(),
         }
     }
 
@@ -114,15 +118,44 @@ impl Lanes {
         if let Some(job) = choice.bypassed {
             *self.bypasses.entry(job).or_default() += 1;
         }
-        if let Some(level) = self.levels.get_mut(&choice.priority) {
-            level.shares.charge(&choice.owner, choice.in_turn);
+        let Choice { key: (_, job), priority, owner, in_turn, .. } = choice;
+        if let Some(level) = self.levels.get_mut(&priority) {
+            level.shares.charge(&owner, offer.terms.weight(&owner), in_turn);
         }
-        self.remove(choice.key.1)
+        if offer.terms.running_limit(&owner).is_some() {
+            self.hold(vec![Run { owner, job }], &offer.worker, OUT, now);
+        }
+        self.remove(job)
+    }
+
+    /// `runs` of `worker` count as running for `time`.
+    pub(crate) fn hold(&mut self, runs: Vec<Run>, worker: &str, time: Duration, now: Timestamp) {
+        let until = now.plus_millis(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+        for run in runs {
+            self.runs.hold(run, worker, until);
+        }
+        self.runs.tidy(now);
+    }
+
+    /// `run` of `worker` has ended.
+    pub(crate) fn end(&mut self, run: Run, worker: &str) {
+        self.runs.end(run, worker);
+    }
+
+    /// When there may be something without any arrival.
+    pub(crate) fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        self.next_due().into_iter().chain(self.runs.next_end(now)).min()
     }
 
     /// When the next delayed entry is due.
-    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+    fn next_due(&self) -> Option<Timestamp> {
         self.delayed.first_key_value().map(|((due, _), _)| *due)
+    }
+
+    /// Whether as many jobs of `owner` run as may.
+    fn is_full(&self, owner: &Owner, offer: &Offer, now: Timestamp) -> bool {
+        let limit = offer.terms.running_limit(owner).map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        limit.is_some_and(|limit| self.runs.count(owner, now) >= limit)
     }
 
     pub(crate) fn depth(&self) -> Depth {
@@ -154,7 +187,7 @@ impl Lanes {
     fn choose(&self, priority: Priority, offer: &Offer, now: Timestamp) -> Option<Choice> {
         let native = self.in_turn(priority, offer, now);
         let climbed = self.levels.range(..priority).filter_map(|(from, level)| {
-            let (owner, key) = oldest(level, offer)?;
+            let (owner, key) = self.oldest(level, offer, now)?;
             let level = i64::from(priority.level());
             (self.urgency(*from, key.0, now) >= level).then(|| Choice {
                 key,
@@ -171,7 +204,7 @@ impl Lanes {
     fn in_turn(&self, priority: Priority, offer: &Offer, now: Timestamp) -> Option<Choice> {
         let level = self.levels.get(&priority)?;
         let head = |owner: &Owner, shelf: &BTreeMap<Lane, BTreeMap<Key, Entry>>| {
-            let head = heads(shelf, offer).min_by_key(|(_, key)| *key)?;
+            let head = heads(shelf, offer).min_by_key(|(_, key)| *key).filter(|_| !self.is_full(owner, offer, now))?;
             Some((level.shares.of(owner), head))
         };
         let mut waiting = level.owners.iter().filter_map(|(owner, shelf)| Some((head(owner, shelf)?, owner, shelf)));
@@ -192,6 +225,12 @@ impl Lanes {
         Some(Choice { key, priority, owner: owner.clone(), in_turn: true, bypassed })
     }
 
+    fn oldest<'a>(&self, level: &'a Level, offer: &'a Offer, now: Timestamp) -> Option<(&'a Owner, Key)> {
+        let owners = level.owners.iter().filter(|(owner, _)| !self.is_full(owner, offer, now));
+        let heads = owners.flat_map(|(owner, shelf)| heads(shelf, offer).map(move |(_, key)| (owner, key)));
+        heads.max_by_key(|(_, key)| Reverse(*key))
+    }
+
     fn admit(&mut self, now: Timestamp) {
         while self.next_due().is_some_and(|due| due <= now) {
             if let Some((_, entry)) = self.delayed.pop_first() {
@@ -209,11 +248,6 @@ fn heads<'a>(
 ) -> impl Iterator<Item = (Lane, Key)> + 'a {
     let can = |lane: &Lane| lane.is_none_or(|needs| !offer.cannot.contains(&needs));
     shelf.iter().filter(move |(lane, _)| can(lane)).filter_map(|(lane, entries)| Some((*lane, *entries.keys().next()?)))
-}
-
-fn oldest<'a>(level: &'a Level, offer: &'a Offer) -> Option<(&'a Owner, Key)> {
-    let heads = level.owners.iter().flat_map(|(owner, shelf)| heads(shelf, offer).map(move |(_, key)| (owner, key)));
-    heads.max_by_key(|(_, key)| Reverse(*key))
 }
 
 /// How many of `keys` are `ahead`, which holds for those at the beginning and for none behind them. Asked for what came

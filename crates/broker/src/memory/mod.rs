@@ -3,6 +3,7 @@
 
 mod events;
 mod lanes;
+mod runs;
 mod shares;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use gateway_core::{JobId, Timestamp};
 use tokio::sync::{Notify, broadcast};
 
 use crate::entry::COURTESY;
-use crate::{Broker, BrokerError, Control, Depth, Entry, EventReceiver, Offer, Receipt, Taken, WorkerReport};
+use crate::{Broker, BrokerError, Control, Depth, Entry, EventReceiver, Offer, Receipt, Run, Taken, WorkerReport};
 use events::Events;
 use lanes::Lanes;
 
@@ -68,7 +69,7 @@ impl MemoryBroker {
         let mut lanes = lock(&self.lanes);
         let taken = std::iter::from_fn(|| lanes.pop(offer, now)).take(offer.max.max(1));
         let taken = taken.map(|entry| Taken { entry, receipt: None }).collect();
-        (taken, lanes.next_due())
+        (taken, lanes.next_change(now))
     }
 }
 
@@ -128,6 +129,19 @@ impl Broker for MemoryBroker {
     }
 
     fn done(&self, _receipt: Receipt, _job: JobId) {}
+
+    async fn runs(&self, worker: &str, held: &[Run], ended: &[Run], lease: Duration) -> Result<(), BrokerError> {
+        let mut lanes = lock(&self.lanes);
+        for run in ended {
+            lanes.end(run.clone(), worker);
+        }
+        lanes.hold(held.to_vec(), worker, lease, now());
+        drop(lanes);
+        if !ended.is_empty() {
+            self.arrived.notify_waiters();
+        }
+        Ok(())
+    }
 
     async fn forget(&self, job: JobId) -> Result<(), BrokerError> {
         lock(&self.lanes).remove(job);

@@ -19,8 +19,14 @@ pub(super) async fn check(connection: &mut Connection) -> RedisResult<Verdict> {
     Ok(judge(&info))
 }
 
-fn judge(info: &str) -> Verdict {
-    let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+/// The value of `name` in what `INFO` says.
+pub(super) fn value_in<'i>(info: &'i str, name: &str) -> Option<&'i str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+/// What `INFO` says of a server, judged.
+pub(super) fn judge(info: &str) -> Verdict {
+    let value = |name: &str| value_in(info, name);
     let version = value("redis_version").unwrap_or_default();
     let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
     let number = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());

@@ -223,14 +223,14 @@ impl Link {
 }
 
 /// Why a call failed.
-struct Failure {
-    reason: String,
+pub(super) struct Failure {
+    pub(super) reason: String,
     /// Redis can't be used for the moment.
     down: bool,
     /// Redis has no memory left.
     full: bool,
     /// Waiting won't help.
-    fatal: bool,
+    pub(super) fatal: bool,
 }
 
 impl From<RedisError> for Failure {
@@ -266,6 +266,6 @@ impl From<PoolError> for Failure {
 }
 
 /// The message without what the URL holds.
-fn without(message: &str, url: &str) -> String {
+pub(super) fn without(message: &str, url: &str) -> String {
     message.replace(url, "(the URL)")
 }

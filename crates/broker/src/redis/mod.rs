@@ -2,10 +2,12 @@
 //! can be lost; the database fills it again.
 
 mod check;
+mod claim;
 mod fleet;
 mod keys;
 mod link;
 mod listen;
+mod look;
 mod scripts;
 #[cfg(test)]
 mod tests;
@@ -22,7 +24,6 @@ use gateway_core::JobId;
 use gateway_core::event::{EventId, JobEvent};
 use gateway_core::progress::Progress;
 use gateway_core::workflow::NodeCatalog;
-use serde_json::json;
 use tokio::sync::{broadcast, oneshot};
 use tokio::task::JoinSet;
 
@@ -31,15 +32,15 @@ use self::link::{Link, State};
 use self::listen::Ears;
 use self::scripts::Scripts;
 use self::writer::{Wish, Writer};
-use crate::entry::{COURTESY, MOST_BYPASSES};
-use crate::{Broker, BrokerError, Control, Depth, Entry, EventReceiver, Offer, Receipt, Taken, WorkerReport};
+use crate::entry::{COURTESY, OUT};
+use crate::{Broker, BrokerError, Control, Depth, Entry, EventReceiver, Offer, Receipt, Run, Taken, WorkerReport};
+
+pub use self::look::{RedisLook, RedisUnseen};
 
 /// Whoever waits for work looks at least so often: a message may be lost.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a wish for previews is good.
 const PREVIEW_SECONDS: u64 = 60;
-/// What was handed out to a worker and not claimed by then is handed out again.
-const OUT_MS: u64 = 15_000;
 
 /// Why a broker over Redis can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -89,66 +90,13 @@ impl RedisBroker {
         let mut tasks = JoinSet::new();
         tasks.spawn(listen::run(link.clone(), Arc::clone(&ears)));
         tasks.spawn(writer::run(link.clone(), Arc::clone(&scripts), wishes));
-        let ageing_ms = u64::try_from(ageing.as_millis()).unwrap_or(u64::MAX).max(1);
+        let ageing_ms = claim::millis(ageing).max(1);
         let shared = Shared { link, scripts, ears, writer, fleet: Fleet::default(), ageing_ms };
         Ok(Self { shared: Arc::new(shared), _tasks: tasks })
     }
 }
 
 impl Shared {
-    /// What is there for `offer`, and in how many ms more may be due.
-    async fn claim(&self, offer: &Offer) -> Result<(Vec<Taken>, Option<u64>), BrokerError> {
-        let texts = |needs: &std::collections::HashSet<gateway_core::workflow::NeedsId>| {
-            needs.iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
-        let homes: Vec<String> = offer.homes.iter().map(|home| keys::escape(home)).collect();
-        let sets = json!({"cannot": texts(&offer.cannot), "warm": texts(&offer.warm), "homes": homes}).to_string();
-        let answer: Vec<redis::Value> = self
-            .link
-            .run(&self.scripts.claim, |script| {
-                script.arg(offer.max.max(1)).arg(&offer.worker).arg(self.ageing_ms).arg(MOST_BYPASSES).arg(sets);
-            })
-            .await?;
-        let mut values = answer.into_iter();
-        let due = values.next().and_then(|value| redis::from_redis_value::<i64>(value).ok());
-        let texts: Vec<String> = values.filter_map(|value| redis::from_redis_value(value).ok()).collect();
-        let mut taken = Vec::new();
-        for entry in texts.chunks_exact(4) {
-            let [lane, id, job, since] = entry else { continue };
-            match keys::entry(lane, job, since) {
-                Some(entry) => {
-                    let receipt = Receipt { lane: lane.clone(), id: id.clone() };
-                    taken.push(Taken { entry, receipt: Some(receipt) });
-                }
-                None => self.set_aside(lane, id, job).await?,
-            }
-        }
-        Ok((taken, due.and_then(|due| u64::try_from(due).ok())))
-    }
-
-    async fn set_aside(&self, lane: &str, id: &str, job: &str) -> Result<(), BrokerError> {
-        tracing::error!(lane, id, "an entry of the queue can't be read; it is set aside");
-        self.link
-            .run::<i64>(&self.scripts.set_aside, |script| {
-                script.arg(lane).arg(id).arg(job);
-            })
-            .await
-            .map(drop)
-    }
-
-    /// Takes part in `claim` to its end even where nobody waits for it any more: what was handed out goes back then.
-    async fn claim_for(self: Arc<Self>, offer: Offer, asker: oneshot::Sender<Claimed>) {
-        let claimed = self.claim(&offer).await;
-        if let Err(Ok((taken, _))) = asker.send(claimed)
-            && !taken.is_empty()
-        {
-            let entries = taken.into_iter().map(|taken| taken.entry).collect();
-            if let Err(error) = self.writer.enqueue(entries).await {
-                tracing::debug!(%error, "what nobody took is put back when its time is out");
-            }
-        }
-    }
-
     /// Puts back what has been out for `out_ms`.
     async fn reclaim(&self, out_ms: u64) -> Result<usize, BrokerError> {
         let back = self.link.run::<u64>(&self.scripts.reclaim, |script| {
@@ -173,8 +121,6 @@ impl Shared {
         self.link.send(&command).await
     }
 }
-
-type Claimed = Result<(Vec<Taken>, Option<u64>), BrokerError>;
 
 #[async_trait]
 impl Broker for RedisBroker {
@@ -213,6 +159,10 @@ impl Broker for RedisBroker {
 
     fn done(&self, receipt: Receipt, job: JobId) {
         self.shared.writer.leave(Wish::Done(receipt, job));
+    }
+
+    async fn runs(&self, worker: &str, held: &[Run], ended: &[Run], lease: Duration) -> Result<(), BrokerError> {
+        self.shared.tell_runs(worker, held, ended, lease).await
     }
 
     async fn forget(&self, job: JobId) -> Result<(), BrokerError> {
@@ -347,12 +297,12 @@ impl Broker for RedisBroker {
     }
 
     async fn reclaim(&self) -> Result<usize, BrokerError> {
-        self.shared.reclaim(OUT_MS).await
+        self.shared.reclaim(claim::millis(OUT)).await
     }
 
     async fn turn(&self, chore: &str, period: Duration) -> Result<bool, BrokerError> {
         let key = self.shared.link.key(&format!("turn:{chore}"));
-        let millis = u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
+        let millis = claim::millis(period);
         let mut command = redis::pipe();
         command.cmd("SET").arg(key).arg(1).arg("NX").arg("PX").arg(millis);
         let (taken,): (Option<String>,) = self.shared.link.send(&command).await?;

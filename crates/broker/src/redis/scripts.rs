@@ -13,6 +13,7 @@ pub(super) struct Scripts {
     pub(super) position: Script,
     pub(super) publish: Script,
     pub(super) reclaim: Script,
+    pub(super) runs: Script,
     pub(super) announce: Script,
     pub(super) workers: Script,
 }
@@ -35,6 +36,7 @@ impl Scripts {
             position: script!("position"),
             publish: script!("publish"),
             reclaim: script!("reclaim"),
+            runs: script!("runs"),
             announce: script!("announce"),
             workers: script!("workers"),
         }

@@ -6,7 +6,7 @@ use deadpool_redis::redis::AsyncCommands as _;
 use secrecy::SecretString;
 
 use super::*;
-use crate::suite::{self, drain, entry, needs, offer, take};
+use crate::suite::{self, drain, entry, needs, offer, take, terms};
 
 /// Keys of a test's own on the server that the test command started; `None` where it has said that there is none.
 #[expect(clippy::disallowed_methods, reason = "the test command tells where its servers are")]
@@ -127,6 +127,44 @@ async fn all_keys_lie_in_one_slot_of_a_cluster_and_nothing_is_left_of_jobs_that_
     let mut kept: Vec<&str> = keys.iter().filter_map(|key| key.strip_prefix(&root)).collect();
     kept.sort_unstable();
     assert_eq!(kept, ["floor", "ping", "vtimes:1"]);
+}
+
+#[tokio::test]
+async fn what_runs_is_known_again_after_redis_lost_everything_and_nothing_is_left_of_it_at_the_end() {
+    let Some(broker) = broker().await else { return };
+    let owner = gateway_core::Owner::new("bounded: one|");
+    let offer = terms(1, &[(&owner, Some(1), None)]);
+    let jobs = [1, 2].map(|number| Entry { owner: owner.clone(), ..entry(number, 1_000) });
+    broker.enqueue(jobs.to_vec()).await.unwrap();
+    assert_eq!(drain(&broker, 1, &offer).await, jobs[..1]);
+    let mut connection = raw(&broker).await;
+    let root = broker.shared.link.root().to_owned();
+    let keys: Vec<String> = connection.keys(format!("*{}*", root.trim_matches(['{', '}', ':']))).await.unwrap();
+    let _gone: i64 = connection.del(keys).await.unwrap();
+    let runs = [Run { owner, job: jobs[0].job }];
+    broker.runs("w-1", &runs, &[], Duration::from_secs(60)).await.unwrap();
+    broker.enqueue(jobs[1..].to_vec()).await.unwrap();
+    let nothing = tokio::time::timeout(Duration::from_millis(50), broker.next(&offer)).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    let left = broker.shared.link.key("runs:bounded%3A%20one%7C");
+    let seconds: i64 = connection.ttl(&left).await.unwrap();
+    assert!((1..=60).contains(&seconds), "a worker that dies leaves nothing for ever: {seconds}");
+    broker.runs("w-1", &[], &runs, Duration::from_secs(60)).await.unwrap();
+    let there: bool = connection.exists(&left).await.unwrap();
+    assert!(!there);
+    assert_eq!(drain(&broker, 1, &offer).await, jobs[1..]);
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_goes_back_and_is_not_taken_to_run() {
+    let Some(broker) = broker().await else { return };
+    let offer = terms(1, &[(&gateway_core::Owner::local(), Some(1), None)]);
+    let waiting = entry(1, 1_000);
+    broker.enqueue(vec![waiting.clone()]).await.unwrap();
+    let (asker, answer) = oneshot::channel();
+    drop(answer);
+    Arc::clone(&broker.shared).claim_for(offer.clone(), asker).await;
+    assert_eq!(drain(&broker, 1, &offer).await, [waiting]);
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! `health`: what is reachable, and the likely cause where something isn't.
 
-use comfyui_client::{CallError, ClientConfig, ComfyClient, ServerInfo};
+use comfyui_client::{CallError, ClientConfig, ComfyClient, ConfigError, ServerInfo};
 use gateway_config::{ComfyBackend, Overrides, Settings};
+use gateway_core::comfyui_holes;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use url::Url;
@@ -41,17 +42,17 @@ async fn gateway(settings: &Settings) -> Result<Value, Failure> {
     Ok(remote.get("/health").await.unwrap_or_else(|_down| json!({"ok": false, "url": remote.base()})))
 }
 
+/// How a server is reached.
+pub(super) fn client_config(settings: &Settings, backend: &ComfyBackend) -> Result<ClientConfig, ConfigError> {
+    let mut config = ClientConfig::new(backend.url.expose_secret())?;
+    let headers = settings.comfyui.headers.iter();
+    config.headers = headers.map(|(name, value)| (name.clone(), value.expose_secret().to_owned())).collect();
+    Ok(config)
+}
+
 async fn probe(settings: &Settings, backend: &ComfyBackend) -> (String, Value, bool) {
     let url = &backend.display_url;
-    let client = ClientConfig::new(backend.url.expose_secret()).and_then(|mut config| {
-        config.headers = settings
-            .comfyui
-            .headers
-            .iter()
-            .map(|(name, value)| (name.clone(), value.expose_secret().to_owned()))
-            .collect();
-        ComfyClient::new(config)
-    });
+    let client = client_config(settings, backend).and_then(ComfyClient::new);
     let client = match client {
         Ok(client) => client,
         Err(error) => {
@@ -64,7 +65,7 @@ async fn probe(settings: &Settings, backend: &ComfyBackend) -> (String, Value, b
         }
     };
     match client.probe().await {
-        Ok(info) => describe(&client, url, info).await,
+        Ok(info) => describe(settings, &client, url, info).await,
         Err(error) => {
             let cause = likely_cause(&error, url);
             let line = format!("ComfyUI   {url}: {error}\n          likely: {cause}");
@@ -73,10 +74,14 @@ async fn probe(settings: &Settings, backend: &ComfyBackend) -> (String, Value, b
     }
 }
 
-async fn describe(client: &ComfyClient, url: &str, info: ServerInfo) -> (String, Value, bool) {
+async fn describe(settings: &Settings, client: &ComfyClient, url: &str, info: ServerInfo) -> (String, Value, bool) {
     let checkpoints = client.models("checkpoints").await.unwrap_or_default();
     let version = info.version_text.unwrap_or_else(|| String::from("of unknown version"));
     let mut line = format!("ComfyUI   {url}: up, version {version}, {} checkpoints", checkpoints.len());
+    let warning = comfyui_holes::warning(&version, settings.access.raw.enabled);
+    if let Some(warning) = &warning {
+        line.push_str(&format!("\n          warning: {warning}"));
+    }
     let mut devices = Vec::new();
     for device in info.stats.devices {
         let gib = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64 / f64::from(1 << 30));
@@ -85,12 +90,13 @@ async fn describe(client: &ComfyClient, url: &str, info: ServerInfo) -> (String,
         }
         devices.push(json!({"name": device.name, "type": device.kind, "vramFree": device.vram_free, "vramTotal": device.vram_total}));
     }
-    let report =
-        json!({"url": url, "reachable": true, "version": version, "devices": devices, "checkpoints": checkpoints});
+    let report = json!({"url": url, "reachable": true, "version": version, "devices": devices,
+        "checkpoints": checkpoints, "warning": warning});
     (line, report, true)
 }
 
-fn likely_cause(error: &CallError, url: &str) -> &'static str {
+/// What is behind `error` most of the time, and what to do.
+pub(super) fn likely_cause(error: &CallError, url: &str) -> &'static str {
     let local = url.contains("127.0.0.1") || url.contains("localhost");
     let text = chain(error).to_ascii_lowercase();
     let has_path = Url::parse(url).is_ok_and(|url| url.path().len() > 1);

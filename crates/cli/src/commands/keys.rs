@@ -49,6 +49,8 @@ async fn create(setting: &Setting<'_>, place: &Place, args: CreateKey) -> Result
     let rights = KeyRights {
         rate_limit: args.rate_limit,
         queue_limit: args.queue_limit,
+        running_limit: args.running_limit,
+        weight: args.weight,
         workflows: Some(args.workflow.clone()).filter(|workflows| !workflows.is_empty()),
         raw: args.raw,
     };

@@ -3,6 +3,7 @@
 pub(crate) mod add_workflow;
 pub(crate) mod audit;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod health;
 pub(crate) mod init;
 pub(crate) mod keys;

@@ -3,10 +3,12 @@
 
 mod demo;
 mod deploy;
+mod doctor;
 mod health;
 mod help;
 mod init;
 mod kill;
+mod privacy;
 mod run;
 mod secrets;
 mod submit;

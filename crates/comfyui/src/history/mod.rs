@@ -73,6 +73,18 @@ impl ComfyClient {
         Ok(entries.find(|(_, entry)| wanted(&entry.extra_data)))
     }
 
+    /// `GET /history` with `max_items`: the ids of the latest `count` prompts that have ended, each with its `extra_data`.
+    ///
+    /// # Errors
+    /// [`CallError`] as for every call.
+    pub async fn latest_in_history(&self, count: u32) -> Result<Vec<(String, Value)>, CallError> {
+        let count = count.to_string();
+        let answer = self.transport().get(&["history"], &[("max_items", &count)]).await?;
+        let answer: HistoryAnswer = self.transport().read_json("GET /history", answer).await?;
+        let entries = answer.into_entries().map(|(id, raw)| (id, HistoryEntry::from_raw(raw).extra_data));
+        Ok(entries.collect())
+    }
+
     /// `POST /history` with `delete`: forgets one entry. Files stay. Unknown ids are fine.
     ///
     /// # Errors

@@ -38,6 +38,18 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> AccessS
     }
 }
 
+/// What an operator should know who allows more than is usual.
+pub(super) fn warnings(access: &AccessSettings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if access.raw.enabled {
+        warnings.push(String::from(
+            "ALLOW_RAW_WORKFLOWS is on: administrators and keys with the right raw choose what ComfyUI runs, which is \
+             as much as its nodes can do; use ComfyUI 0.28.0 or newer, and name the nodes in RAW_NODES_ALLOWED",
+        ));
+    }
+    warnings
+}
+
 fn keys(reader: &mut Reader<'_>, environment: Environment) -> ConfiguredKeys {
     let keys = match ConfiguredKeys::parse(&reader.text("API_KEYS")) {
         Ok(keys) => keys,

@@ -15,6 +15,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> DatabaseSettings {
         target: postgres(reader, &text).unwrap_or_else(|| sqlite(reader, &text)),
         connections: u32::try_from(reader.number("DATABASE_POOL_SIZE", 1, 256)).unwrap_or(8),
         statement_timeout: Duration::from_millis(reader.number("DATABASE_STATEMENT_TIMEOUT_MS", 100, 600_000)),
+        redact: false,
     }
 }
 

@@ -26,7 +26,7 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(settings.database.file(), Some(Path::new("./data/gateway.db")));
     assert!(matches!(&settings.storage.backend, StorageBackend::Local { root } if root == Path::new("./data/outputs")));
     assert_eq!((settings.limits.max_image_size, settings.limits.max_batch_size), (2048, 4));
-    assert_eq!(settings.worker.concurrency, 1);
+    assert_eq!((settings.worker.concurrency, settings.queue.owner_running), (1, None));
     assert_eq!(settings.log.filter, "info");
     assert_eq!(settings.environment, Environment::Development);
 }
@@ -43,6 +43,7 @@ fn a_wrong_value_is_named_with_its_origin_and_what_is_allowed() {
         ("CACHE_ENABLED=maybe", ["CACHE_ENABLED is `maybe`", "true or false"]),
         ("CACHE_TTL_SECONDS=x", ["CACHE_TTL_SECONDS is `x`", "1 to"]),
         ("RATE_LIMIT_MAX=0", ["RATE_LIMIT_MAX is `0`", "1 to"]),
+        ("OWNER_RUNNING_LIMIT=-1", ["OWNER_RUNNING_LIMIT is `-1`", "0 to"]),
         ("RATE_LIMIT_WINDOW_MS=1", ["RATE_LIMIT_WINDOW_MS is `1`", "100 to"]),
         ("LOG_LEVEL=loud", ["LOG_LEVEL is `loud`", "trace, debug"]),
         ("NODE_ENV=prod", ["NODE_ENV is `prod`", "production"]),
@@ -79,8 +80,8 @@ fn every_fault_is_told_at_once() {
 
 #[test]
 fn secrets_are_shown_nowhere() {
-    let text = faults("API_KEYS=hunter2:admin\nJWT_SECRET=hunter2\nREDIS_URL=http://u:hunter2@h\nPORT=x");
-    assert!(text.contains("API_KEYS") && text.contains("REDIS_URL"), "{text}");
+    let text = faults("API_KEYS=hunter2:nobody\nJWT_SECRET=hunter2\nREDIS_URL=http://u:hunter2@h\nPORT=x");
+    assert!(["API_KEYS", "JWT_SECRET", "REDIS_URL"].iter().all(|name| text.contains(name)), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
     let postgres = from_file("DATABASE_URL=postgres://u:hunter2@h/db").unwrap();
     assert!(!format!("{postgres:?}").contains("hunter2"));
@@ -94,12 +95,24 @@ fn secrets_are_shown_nowhere() {
 }
 
 #[test]
-fn what_this_version_cannot_do_is_refused_and_not_ignored() {
-    for line in
-        ["API_KEYS=k:admin", "JWT_SECRET=abc", "PRIVACY_MODE=true", "NODE_ENV=production", "GATEWAY_ENV=production"]
+fn credentials_that_can_be_guessed_are_refused() {
+    for line in ["JWT_SECRET=abc", "NODE_ENV=production\nAPI_KEYS=k:admin", "GATEWAY_ENV=production\nAPI_KEYS=k:admin"]
     {
         assert!(from_file(line).is_err(), "{line}");
     }
+}
+
+#[test]
+fn privacy_keeps_no_results_and_no_metadata_and_has_libraries_be_quiet() {
+    let settings = from_file("PRIVACY_MODE=true\nSTRIP_METADATA=false\nCACHE_ENABLED=true\nLOG_LEVEL=trace").unwrap();
+    assert!(settings.access.privacy && settings.database.redact && settings.files.strip_metadata);
+    assert_eq!(settings.cache.ttl, None);
+    assert_eq!(settings.log.filter, "info,gateway=trace,comfyui=trace");
+    assert_eq!(from_file("PRIVACY_MODE=true\nLOG_LEVEL=warn").unwrap().log.filter, "warn");
+    let usual = from_file("LOG_LEVEL=trace").unwrap();
+    assert!(!usual.access.privacy && !usual.database.redact && !usual.files.strip_metadata);
+    assert!(usual.cache.ttl.is_some());
+    assert_eq!(usual.log.filter, "trace");
 }
 
 #[test]

@@ -261,3 +261,23 @@ fn an_animated_picture_makes_no_more_pictures_than_were_asked_for() {
         assert_eq!(behind(&graph, &first["inputs"], "samples")["class_type"], "VAEEncode", "{id}");
     }
 }
+
+#[test]
+fn what_a_workflow_needs_is_told_without_a_callers_values() {
+    let icon = named("icon_512");
+    let default = icon.default_needs();
+    assert_eq!(default.files().into_iter().collect::<Vec<_>>(), ["sd_xl_base_1.0.safetensors"]);
+    assert!(icon.fixed_needs().files().is_empty(), "its callers may name another");
+    assert_eq!(default.missing_in(&catalog()).iter().filter(|each| matches!(each, Missing::Class(_))).count(), 0);
+
+    let lora = json!({"lora_name": "fixed.safetensors", "model": ["1", 0], "clip": ["1", 1]});
+    let graph = json!({
+        "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "{{model}}.safetensors"}},
+        "2": {"class_type": "LoraLoader", "inputs": lora},
+        "3": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},
+        "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "x"}},
+    });
+    let workflow = Workflow::compile(WorkflowSource { graph: &graph, input_schema: None, outputs: &[] }, None).unwrap();
+    let files = workflow.default_needs();
+    assert_eq!(files.files().into_iter().collect::<Vec<_>>(), ["fixed.safetensors"], "nobody knows the model's name");
+}

@@ -12,6 +12,7 @@ use super::files::FileKind;
 use super::graph::Graph;
 use super::guard;
 use super::links;
+use super::needs::Needs;
 use super::outputs;
 use super::pointer::pointer;
 use super::resolve::Resolution;
@@ -21,7 +22,7 @@ use super::value::{MAX_DEPTH, class_of, deeper_than};
 
 /// Places with a placeholder, and properties of a schema: each is held against all of the other.
 const MAX_PLACES: usize = 2_000;
-const MAX_PROPERTIES: usize = 1_000;
+pub(super) const MAX_PROPERTIES: usize = 1_000;
 
 /// What a workflow is registered with.
 #[derive(Debug, Clone, Copy)]
@@ -139,6 +140,33 @@ impl Workflow {
             }
         }
         if faults.is_empty() { Ok(graph) } else { Err(in_order(faults)) }
+    }
+
+    /// What every run needs, whatever its caller sends.
+    pub fn fixed_needs(&self) -> Needs {
+        self.needs_with(&Map::new())
+    }
+
+    /// What a run needs whose caller leaves every input that has a default as it is. Files that callers must name are
+    /// not among it.
+    pub fn default_needs(&self) -> Needs {
+        let mut resolution = Resolution::new(&self.schema, &self.template);
+        resolution.fill(&mut || 0);
+        self.needs_with(&resolution.values)
+    }
+
+    /// What a graph needs that has these values, and nothing where one is missing.
+    fn needs_with(&self, values: &Map<String, Value>) -> Needs {
+        let mut graph = self.graph.clone();
+        for dynamic in &self.template.inputs {
+            let inputs = graph.get_mut(&dynamic.node).and_then(|node| node.get_mut("inputs"));
+            let Some(inputs) = inputs.and_then(Value::as_object_mut) else { continue };
+            match dynamic.render(values) {
+                Ok(value) => inputs.insert(dynamic.input.clone(), value),
+                Err(_) => inputs.remove(&dynamic.input),
+            };
+        }
+        Needs::of(&graph)
     }
 
     /// The ids of the output nodes: the declared ones, or all that were found.

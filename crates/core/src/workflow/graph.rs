@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::Fault;
 
+use super::dangerous;
 use super::pointer::{input_path, node_path, pointer};
-use super::policy;
-use super::value::{has_nul, shorten};
+use super::value::has_nul;
 
 /// How many nodes a graph may have.
 const MAX_NODES: usize = 1_000;
@@ -123,10 +123,8 @@ fn odd_class(class: &str) -> Option<String> {
         Some("cannot hold a placeholder".to_owned())
     } else if is_reserved(class) || class.chars().any(char::is_control) {
         Some("is no name of a node class".to_owned())
-    } else if policy::is_denied_class(class) {
-        Some(format!("`{}` is not allowed: it reads or writes files outside of a job", shorten(class, 60)))
     } else {
-        None
+        dangerous::fault(class)
     }
 }
 

@@ -1,20 +1,7 @@
-//! What a template and a caller may never do: dangerous node classes, and values that name files of ComfyUI's machine.
-//! Decides on strings alone; it knows neither graphs nor schemas.
+//! What the values of a template and of a caller may never name: files of ComfyUI's machine, and models that can hold
+//! programs. Decides on strings alone; it knows neither graphs nor schemas. Which classes are dangerous is `dangerous`'s.
 
 use super::files::FileKind;
-
-/// Core classes that read or write whole folders, or unpickle what they read.
-const DENIED_CLASSES: [&str; 8] = [
-    "LoadTrainingDataset",
-    "SaveTrainingDataset",
-    "MakeTrainingDataset",
-    "LoadImageDataSetFromFolder",
-    "LoadImageTextDataSetFromFolder",
-    "LoadImageSetFromFolderNode",
-    "LoadImageTextSetFromFolderNode",
-    "SaveImageDataSetToFolder",
-];
-const DENIED_PREFIXES: [&str; 2] = ["SaveImageTextDataSet", "ResolutionBucket"];
 
 /// Inputs that name a model file; some nodes number them (`clip_name1`).
 const MODEL_INPUTS: [&str; 8] = [
@@ -28,14 +15,14 @@ const MODEL_INPUTS: [&str; 8] = [
     "style_model_name",
 ];
 const SAFE_MODEL_EXTENSIONS: [&str; 3] = [".safetensors", ".sft", ".gguf"];
+/// Files that are unpickled, or may be.
+const UNSAFE_MODEL_EXTENSIONS: [&str; 7] = [".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".pickle"];
+/// Inputs that take the name of a file in nodes of any class.
+const PLACE_NAMES: [&str; 5] = ["audio", "image", "latent", "mask", "video"];
+/// Words in the names of inputs that do, too.
+const PLACE_WORDS: [&str; 11] =
+    ["dir", "directory", "file", "filename", "files", "folder", "foldername", "folders", "path", "paths", "upload"];
 const MAX_FILE_NAME: usize = 255;
-
-/// Whether no workflow may hold a node of this class.
-pub(super) fn is_denied_class(class: &str) -> bool {
-    let class = class.trim();
-    DENIED_CLASSES.iter().any(|denied| class.eq_ignore_ascii_case(denied))
-        || DENIED_PREFIXES.iter().any(|prefix| starts_with_ignoring_case(class, prefix))
-}
 
 /// Whether the input `name` of any node names a model file.
 pub(super) fn is_model_input(name: &str) -> bool {
@@ -55,6 +42,18 @@ pub(super) fn loaded_file(class: &str, input: &str) -> Option<FileKind> {
         "file" => Some(FileKind::File),
         _ => None,
     }
+}
+
+/// Whether an input of this name takes the name of a file or folder, whatever its node is.
+fn names_a_place(input: &str) -> bool {
+    let name = input.to_ascii_lowercase();
+    let mut words = name.split(|each: char| !each.is_ascii_alphanumeric());
+    PLACE_NAMES.contains(&name.as_str()) || words.any(|word| PLACE_WORDS.contains(&word))
+}
+
+/// Whether a file must stand in this input of a graph that a caller wrote: over a link any name could come.
+pub(super) fn takes_no_link(class: &str, input: &str) -> bool {
+    class.starts_with("Load") && names_a_place(input)
 }
 
 /// Whether values of an input decide where files are written.
@@ -98,7 +97,24 @@ pub(super) fn value_fault(class: &str, input: &str, text: &str) -> Option<String
             return Some(format!("must have at most {MAX_FILE_NAME} characters"));
         }
     }
-    marker_fault(class, text).map(str::to_owned)
+    let place = if names_a_place(input) { path_fault(text).or_else(|| marker(text)) } else { None };
+    place.or_else(|| marker_fault(class, text)).map(str::to_owned)
+}
+
+/// What is wrong with `text` in the input `input` of a graph that a caller wrote: no author has bounded what stands there.
+pub(super) fn raw_value_fault(class: &str, input: &str, text: &str) -> Option<String> {
+    value_fault(class, input, text).or_else(|| {
+        let address = (names_a_place(input) && text.contains("://")).then_some("must not be an address");
+        marker(text).or(address).or_else(|| unsafe_model(text)).map(str::to_owned)
+    })
+}
+
+/// What is wrong with `text` as the name of a model file, in an input that nobody knows to take one.
+fn unsafe_model(text: &str) -> Option<&'static str> {
+    let named = text.chars().count() <= MAX_FILE_NAME && !text.contains(['\n', '\r']);
+    let lower = text.trim_end().to_ascii_lowercase();
+    let harmful = named && UNSAFE_MODEL_EXTENSIONS.iter().any(|extension| lower.ends_with(extension));
+    harmful.then_some("must not name a file that can hold programs, such as .ckpt, .pt, .pth, .bin or .pkl")
 }
 
 fn model_fault(text: &str) -> Option<&'static str> {
@@ -109,11 +125,13 @@ fn model_fault(text: &str) -> Option<&'static str> {
     })
 }
 
-/// ComfyUI reads `name [output]` and `blake3:…` as files of other folders than the input folder.
+/// ComfyUI reads `name [output]` and `blake3:…` as files of other folders than the input folder. Elsewhere than in nodes
+/// that load something they are words like others.
 pub(super) fn marker_fault(class: &str, text: &str) -> Option<&'static str> {
-    if !class.contains("Load") {
-        return None;
-    }
+    if class.contains("Load") { marker(text) } else { None }
+}
+
+fn marker(text: &str) -> Option<&'static str> {
     let squeezed: String = text.chars().filter(|each| !each.is_whitespace()).collect::<String>().to_lowercase();
     if ["[output]", "[input]", "[temp]"].iter().any(|marker| squeezed.ends_with(marker)) {
         Some("must not name one of ComfyUI's folders")
@@ -124,29 +142,9 @@ pub(super) fn marker_fault(class: &str, text: &str) -> Option<&'static str> {
     }
 }
 
-fn starts_with_ignoring_case(text: &str, prefix: &str) -> bool {
-    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dataset_classes_are_denied_and_plain_loaders_are_not() {
-        for class in [
-            "LoadTrainingDataset",
-            "loadtrainingdataset",
-            "SaveImageTextDataSetToFolder",
-            "LoadImageDataSetFromFolder",
-            "ResolutionBucketBuilder",
-        ] {
-            assert!(is_denied_class(class), "{class}");
-        }
-        for class in ["LoadLatent", "LoadImage", "SaveImage", "KSampler", "é"] {
-            assert!(!is_denied_class(class), "{class}");
-        }
-    }
 
     #[test]
     fn a_caller_may_only_choose_safe_model_files_inside_the_model_folder() {
@@ -196,5 +194,47 @@ mod tests {
         for text in ["a door [output]", "blake3:x", "../up", "C:\\"] {
             assert_eq!(value_fault("CLIPTextEncode", "text", text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn an_input_that_is_named_after_files_takes_no_path_in_any_node() {
+        for input in ["image", "VIDEO", "latent", "image_path", "model_file", "output-folder", "path"] {
+            for bad in ["../x", "/etc/passwd", "C:\\x", "a\\b", "x.png [output]", "x.png[temp]", "blake3:00"] {
+                assert!(value_fault("Anything", input, bad).is_some(), "{input}: {bad}");
+            }
+            assert_eq!(value_fault("Anything", input, "sub/cat.png"), None, "{input}");
+        }
+        for input in ["text", "profile", "pathos", "filed"] {
+            assert_eq!(value_fault("Anything", input, "../x [output]"), None, "{input}");
+        }
+    }
+
+    #[test]
+    fn in_a_graph_of_a_caller_less_is_allowed() {
+        for (class, input, bad) in [
+            ("CLIPTextEncode", "text", "a door [output]"),
+            ("CLIPTextEncode", "text", "blake3:00"),
+            ("Anything", "image_path", "https://example.com/x.png"),
+            ("Anything", "weights", "x.CKPT"),
+            ("Anything", "weights", "x.pt "),
+            ("CheckpointLoaderSimple", "ckpt_name", "x.bin"),
+            ("LoadLatent", "latent", "../../x.latent"),
+        ] {
+            assert!(raw_value_fault(class, input, bad).is_some(), "{class} {input}: {bad}");
+        }
+        for (class, input, good) in [
+            ("CLIPTextEncode", "text", "a cat, 4k, see https://example.com/cats ... ../ or [output] of a robot"),
+            ("CLIPTextEncode", "text", "first line.pt\nsecond line"),
+            ("CheckpointLoaderSimple", "ckpt_name", "sub/x.safetensors"),
+            ("KSampler", "sampler_name", "euler"),
+        ] {
+            assert_eq!(raw_value_fault(class, input, good), None, "{class} {input}: {good}");
+        }
+    }
+
+    #[test]
+    fn loaders_take_their_files_over_no_link() {
+        assert!(takes_no_link("LoadImage", "image") && takes_no_link("Load3D", "model_file"));
+        assert!(!takes_no_link("UnloadModel", "image") && !takes_no_link("LoraLoader", "model"));
     }
 }

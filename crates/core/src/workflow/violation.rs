@@ -31,12 +31,18 @@ pub(super) fn message(error: &ValidationError<'_>, root: &Value) -> String {
         Kind::UniqueItems => "must not have the same item twice".to_owned(),
         Kind::FalseSchema => "is not allowed".to_owned(),
         Kind::Required { property } => format!("needs the field {}", shorten(&property.to_string(), 64)),
-        Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
-            let names: Vec<String> = unexpected.iter().take(5).map(|name| shorten(name, 40)).collect();
-            format!("has unknown fields: {}", names.join(", "))
-        }
+        Kind::AdditionalProperties { .. } | Kind::UnevaluatedProperties { .. } => unknown_fields(neighbours),
         other => format!("does not satisfy `{}` of the schema", other.keyword()),
     }
+}
+
+fn unknown_fields(neighbours: Option<&Value>) -> String {
+    let known = neighbours.and_then(|schema| schema.get("properties")).and_then(Value::as_object);
+    let known: Vec<String> = known.into_iter().flatten().take(20).map(|(name, _)| shorten(name, 40)).collect();
+    if known.is_empty() {
+        return String::from("has unknown fields");
+    }
+    format!("has unknown fields; there are: {}", known.join(", "))
 }
 
 fn limits(neighbours: Option<&Value>, limit: &Value, side: &str) -> String {

@@ -8,7 +8,7 @@ use gateway_core::{JobId, JobStatus, Owner, Timestamp};
 use crate::engine::{Conn, on_engine};
 use crate::jobs::aftermath::{Aftermath, Standing, after_end};
 use crate::jobs::sweep::queued;
-use crate::jobs::{Acceptance, Accepted, NewJob, QueuedJob, RequestKey};
+use crate::jobs::{Acceptance, Accepted, Moment, NewJob, QueuedJob, RequestKey};
 use crate::rows::{JOINED, JobRow, OutputRow, options_text};
 use crate::schema::{cache_entries, flights, idempotency, job_uploads, jobs, joined_jobs, outputs};
 use crate::{Database, DbError};
@@ -29,10 +29,10 @@ impl Database {
             self.writer().accept(JobRow::of_new(job)).await?;
             return Ok((Accepted::Queued, Aftermath::default()));
         }
-        let now = self.now();
+        let moment = self.moment();
         self.write_again(move |connection| {
             let mut aftermath = Aftermath::default();
-            let accepted = accept(connection, &acceptance, now, &mut aftermath)?;
+            let accepted = accept(connection, &acceptance, moment, &mut aftermath)?;
             Ok((accepted, aftermath))
         })
         .await
@@ -62,17 +62,17 @@ impl Database {
 pub(crate) fn accept(
     connection: &mut Conn,
     acceptance: &Acceptance,
-    now: Timestamp,
+    moment: Moment,
     aftermath: &mut Aftermath,
 ) -> Result<Accepted, DbError> {
     let Acceptance { job, request, hit, uploads } = acceptance;
     if let Some(request) = request
-        && let Some(known) = note_request(connection, job.owner.as_str(), request, &job.id.to_string(), now)?
+        && let Some(known) = note_request(connection, job.owner.as_str(), request, &job.id.to_string(), moment.now)?
     {
         return Ok(known);
     }
     let accepted = match &job.options.cache_key {
-        Some(key) => accept_cached(connection, job, key, *hit, now, aftermath)?,
+        Some(key) => accept_cached(connection, job, key, *hit, moment, aftermath)?,
         None => {
             insert(connection, &JobRow::of_new(job))?;
             Accepted::Queued
@@ -145,7 +145,7 @@ fn accept_cached(
     job: &NewJob,
     key: &str,
     hit: Option<JobId>,
-    now: Timestamp,
+    moment: Moment,
     aftermath: &mut Aftermath,
 ) -> Result<Accepted, DbError> {
     connection.take_turns(key)?;
@@ -156,8 +156,8 @@ fn accept_cached(
         return Ok(Accepted::Queued);
     }
     // One that was not there at the first look was made just now: its files are there.
-    if let Some((from, made)) = result(connection, key, hit, now)? {
-        take_over(connection, job, from, &made, now, aftermath)?;
+    if let Some((from, made)) = result(connection, key, hit, moment.now)? {
+        take_over(connection, job, from, &made, moment, aftermath)?;
         return Ok(Accepted::Hit);
     }
     match leader(connection, key)? {
@@ -214,17 +214,17 @@ fn take_over(
     job: &NewJob,
     from: JobId,
     made: &[OutputRow],
-    now: Timestamp,
+    moment: Moment,
     aftermath: &mut Aftermath,
 ) -> Result<(), DbError> {
     let mut row = JobRow::of_new(job);
     row.status = JobStatus::Succeeded.as_str().to_owned();
-    row.finished_at = Some(now.as_millis());
+    row.finished_at = Some(moment.now.as_millis());
     row.options = options_text(&JobOptions { cached_from: Some(from), ..job.options.clone() });
     insert(connection, &row)?;
     let shared: Vec<OutputRow> = made.iter().map(|output| output.shared_with(&row.id)).collect();
     on_engine!(connection, inner => diesel::insert_into(outputs::table).values(&shared).execute(inner))?;
-    after_end(connection, Standing::of(&row, &shared, now), aftermath)
+    after_end(connection, Standing::of(&row, &shared, moment), aftermath)
 }
 
 /// The job that makes the result named `key` at the moment.

@@ -5,13 +5,14 @@ use diesel::prelude::*;
 use gateway_core::record::{JobOptions, Output};
 use gateway_core::view::JobView;
 use gateway_core::webhook::WebhookEvent;
-use gateway_core::{JobId, JobStatus, Timestamp};
+use gateway_core::{JobId, JobStatus};
 
 use crate::DbError;
 use crate::batches;
 use crate::deliveries::{Message, tell};
 use crate::engine::{Conn, on_engine};
 use crate::jobs::QueuedJob;
+use crate::jobs::redact::{Moment, forget};
 use crate::jobs::sweep::queued;
 use crate::rows::{JOINED, JobRow, OutputRow, options_text};
 use crate::schema::{cache_entries, flights, jobs, joined_jobs, outputs};
@@ -34,18 +35,27 @@ pub(crate) struct Standing<'a> {
     pub(crate) outputs: &'a [OutputRow],
     /// Until when its outputs may serve as the result of identical jobs.
     pub(crate) cache_until: Option<i64>,
-    pub(crate) now: Timestamp,
+    pub(crate) moment: Moment,
 }
 
 impl<'a> Standing<'a> {
     /// A job whose outputs, if it has any, are no new result.
-    pub(crate) fn of(row: &'a JobRow, outputs: &'a [OutputRow], now: Timestamp) -> Self {
-        Self { row, outputs, cache_until: None, now }
+    pub(crate) fn of(row: &'a JobRow, outputs: &'a [OutputRow], moment: Moment) -> Self {
+        Self { row, outputs, cache_until: None, moment }
     }
 }
 
 /// Does what follows from the end of a job.
 pub(crate) fn after_end(connection: &mut Conn, job: Standing<'_>, aftermath: &mut Aftermath) -> Result<(), DbError> {
+    if !job.moment.redact {
+        return follow(connection, job, aftermath);
+    }
+    let mut row = job.row.clone();
+    forget(connection, &mut row, job.moment.now)?;
+    follow(connection, Standing { row: &row, ..job }, aftermath)
+}
+
+fn follow(connection: &mut Conn, job: Standing<'_>, aftermath: &mut Aftermath) -> Result<(), DbError> {
     if job.row.options.is_none() {
         return Ok(());
     }
@@ -54,7 +64,7 @@ pub(crate) fn after_end(connection: &mut Conn, job: Standing<'_>, aftermath: &mu
         tell_of_job(connection, job, &options, event, aftermath)?;
     }
     if let Some(batch) = options.batch {
-        aftermath.messages |= batches::job_ended(connection, batch, job.now)?;
+        aftermath.messages |= batches::job_ended(connection, batch, job.moment.now)?;
     }
     match &options.cache_key {
         // What was taken over is no new result.
@@ -74,9 +84,12 @@ pub(crate) fn tell_of_job(
     let Some(callback) = options.callback.as_ref().filter(|callback| callback.wants(event)) else {
         return Ok(());
     };
-    let Standing { row, now, .. } = job;
+    let Standing { row, moment, .. } = job;
     let outputs: Vec<Output> = job.outputs.iter().cloned().map(OutputRow::into_output).collect();
-    let job = row.clone().into_job()?;
+    let mut job = row.clone().into_job()?;
+    if moment.redact {
+        job.redact();
+    }
     let message = Message {
         owner: &row.owner,
         subject: &row.id,
@@ -85,13 +98,13 @@ pub(crate) fn tell_of_job(
         event,
         data: serde_json::to_value(JobView::of(&job, &outputs)).unwrap_or_default(),
     };
-    tell(connection, message, now)?;
+    tell(connection, message, moment.now)?;
     aftermath.messages = true;
     Ok(())
 }
 
 fn after_result(connection: &mut Conn, job: Standing<'_>, key: &str, aftermath: &mut Aftermath) -> Result<(), DbError> {
-    let Standing { row, outputs: made, cache_until, now } = job;
+    let Standing { row, outputs: made, cache_until, moment } = job;
     connection.take_turns(key)?;
     let status = row.state()?;
     if let Some(until) = cache_until.filter(|_| status == JobStatus::Succeeded && !made.is_empty()) {
@@ -99,7 +112,7 @@ fn after_result(connection: &mut Conn, job: Standing<'_>, key: &str, aftermath: 
         let entry = (
             cache_entries::cache_key.eq(key),
             cache_entries::job_id.eq(&row.id),
-            cache_entries::created_at.eq(now.as_millis()),
+            cache_entries::created_at.eq(moment.now.as_millis()),
             cache_entries::expires_at.eq(until),
         );
         diesel::insert_into(cache_entries::table).values(entry).execute(connection)?;
@@ -132,12 +145,12 @@ fn end_with(
     leader: Standing<'_>,
     aftermath: &mut Aftermath,
 ) -> Result<(), DbError> {
-    let Standing { row: leader, outputs: made, now, .. } = leader;
+    let Standing { row: leader, outputs: made, moment, .. } = leader;
     let mut options = follower.options()?;
     options.cached_from = if made.is_empty() { None } else { Some(leader.job_id()?) };
     follower.status.clone_from(&leader.status);
     follower.error.clone_from(&leader.error);
-    follower.finished_at = Some(now.as_millis());
+    follower.finished_at = Some(moment.now.as_millis());
     follower.options = options_text(&options);
     let changed = diesel::update(jobs::table.find(&follower.id).filter(jobs::status.eq(JOINED)))
         .set((
@@ -153,7 +166,7 @@ fn end_with(
     let shared: Vec<OutputRow> = made.iter().map(|output| output.shared_with(&follower.id)).collect();
     on_engine!(connection, inner => diesel::insert_into(outputs::table).values(&shared).execute(inner))?;
     aftermath.ended.push((follower.job_id()?, follower.state()?));
-    after_end(connection, Standing::of(follower, &shared, now), aftermath)
+    after_end(connection, Standing::of(follower, &shared, moment), aftermath)
 }
 
 /// The first of those that waited makes the result; the others wait for it.

@@ -20,7 +20,8 @@ impl Database {
     /// # Errors
     /// [`DbError`] where the claim could not be written.
     pub async fn claim_job(&self, id: JobId, claim: Claim) -> Result<Option<Claimed>, DbError> {
-        let now = self.now();
+        let moment = self.moment();
+        let now = moment.now;
         self.write(move |connection| {
             let Some(mut row) = jobs::table
                 .find(id.to_string())
@@ -74,7 +75,7 @@ impl Database {
             let mut aftermath = Aftermath::default();
             if begins && row.options.is_some() {
                 let options = row.options()?;
-                let job = Standing::of(&row, &[], now);
+                let job = Standing::of(&row, &[], moment);
                 tell_of_job(connection, job, &options, WebhookEvent::Started, &mut aftermath)?;
             }
             Ok(Some(Claimed { job: row.into_job()?, look_first, messages: aftermath.messages }))

@@ -6,14 +6,14 @@ use diesel::prelude::*;
 use gateway_core::event::LogLine;
 use gateway_core::output::storage_prefix;
 use gateway_core::record::Output;
-use gateway_core::{JobError, JobId, JobStatus, Scope, Timestamp};
+use gateway_core::{JobError, JobId, JobStatus, Scope};
 
 use crate::engine::{Conn, on_engine};
 use crate::jobs::aftermath::{Aftermath, Standing, after_end};
 use crate::jobs::claim::{append_logs, discard, held};
 use crate::jobs::retention::remove;
 use crate::jobs::sweep::queued;
-use crate::jobs::{Lease, QueuedJob};
+use crate::jobs::{Lease, Moment, QueuedJob};
 use crate::rows::{JobRow, OutputRow};
 use crate::schema::{jobs, joined_jobs, outputs};
 use crate::{Database, DbError};
@@ -72,8 +72,8 @@ impl Database {
     /// # Errors
     /// [`DbError`] where nothing was written.
     pub async fn settle_job(&self, lease: Lease, settlement: Settlement) -> Result<Option<Aftermath>, DbError> {
-        let now = self.now();
-        self.write(move |connection| settle(connection, lease, &settlement, now)).await
+        let moment = self.moment();
+        self.write(move |connection| settle(connection, lease, &settlement, moment)).await
     }
 
     /// Cancels a queued job at once; notes the wish for a running one.
@@ -81,13 +81,13 @@ impl Database {
     /// # Errors
     /// [`DbError`] where nothing was written.
     pub async fn cancel_job(&self, id: JobId, scope: Scope) -> Result<CancelOutcome, DbError> {
-        let now = self.now();
+        let moment = self.moment();
         self.write_again(move |connection| {
             for _ in 0..CANCEL_TRIES {
                 let Some(job) = scoped(connection, id, &scope)? else {
                     return Ok(CancelOutcome::NotFound);
                 };
-                if let Some(outcome) = cancel(connection, &job, now)? {
+                if let Some(outcome) = cancel(connection, &job, moment)? {
                     return Ok(outcome);
                 }
             }
@@ -121,8 +121,9 @@ fn settle(
     connection: &mut Conn,
     lease: Lease,
     settlement: &Settlement,
-    now: Timestamp,
+    moment: Moment,
 ) -> Result<Option<Aftermath>, DbError> {
+    let now = moment.now;
     let error = settlement.error.as_ref().and_then(|error| serde_json::to_string(error).ok());
     let changed = diesel::update(held(lease))
         .set((
@@ -147,11 +148,11 @@ fn settle(
     let mut aftermath = Aftermath::default();
     let id = lease.job.to_string();
     let wants: Option<String> = jobs::table.find(&id).select(jobs::options).first(connection)?;
-    if wants.is_some() {
+    if wants.is_some() || moment.redact {
         let row: JobRow = jobs::table.find(&id).select(JobRow::as_select()).first(connection)?;
         let until = settlement.cache_for.and_then(|span| i64::try_from(span.as_millis()).ok());
         let until = until.map(|millis| now.plus_millis(millis).as_millis());
-        let job = Standing { cache_until: until, ..Standing::of(&row, &rows, now) };
+        let job = Standing { cache_until: until, ..Standing::of(&row, &rows, moment) };
         after_end(connection, job, &mut aftermath)?;
     }
     Ok(Some(aftermath))
@@ -166,7 +167,7 @@ fn scoped(connection: &mut Conn, id: JobId, scope: &Scope) -> QueryResult<Option
 }
 
 /// Cancels `job` as it was read; `None` where it has changed since.
-fn cancel(connection: &mut Conn, job: &JobRow, now: Timestamp) -> Result<Option<CancelOutcome>, DbError> {
+fn cancel(connection: &mut Conn, job: &JobRow, moment: Moment) -> Result<Option<CancelOutcome>, DbError> {
     let status = job.state()?;
     let same =
         jobs::table.find(job.id.clone()).filter(jobs::status.eq(job.status.clone())).filter(jobs::epoch.eq(job.epoch));
@@ -174,7 +175,7 @@ fn cancel(connection: &mut Conn, job: &JobRow, now: Timestamp) -> Result<Option<
         JobStatus::Queued if job.prompt_id.is_none() => {
             let ended = JobRow {
                 status: JobStatus::Canceled.as_str().to_owned(),
-                finished_at: Some(now.as_millis()),
+                finished_at: Some(moment.now.as_millis()),
                 cancel_requested: true,
                 ..job.clone()
             };
@@ -187,7 +188,7 @@ fn cancel(connection: &mut Conn, job: &JobRow, now: Timestamp) -> Result<Option<
             let mut aftermath = Aftermath::default();
             if changed > 0 {
                 diesel::delete(joined_jobs::table.find(&job.id)).execute(connection)?;
-                after_end(connection, Standing::of(&ended, &[], now), &mut aftermath)?;
+                after_end(connection, Standing::of(&ended, &[], moment), &mut aftermath)?;
             }
             (changed, CancelOutcome::Canceled(aftermath))
         }

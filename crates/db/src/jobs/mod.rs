@@ -10,6 +10,9 @@ mod end;
 mod list;
 #[cfg(test)]
 mod plans;
+mod redact;
+#[cfg(test)]
+mod redact_tests;
 mod retention;
 mod sweep;
 #[cfg(test)]
@@ -20,6 +23,8 @@ pub(crate) use accept::{accept as accept_in, insert_jobs, note_request};
 pub use aftermath::Aftermath;
 pub use end::{CancelOutcome, DeleteOutcome, Settlement};
 pub use list::{Filter, Stats};
+pub(crate) use redact::Moment;
+pub use redact::Redacted;
 pub use retention::{Retention, Swept};
 pub use sweep::{QueuedJob, Recovered};
 pub use types::{Acceptance, Accepted, Claim, Claimed, Lease, NewJob, Release, Renewal, RequestKey};

@@ -10,6 +10,7 @@ use gateway_core::workflow::NeedsId;
 use gateway_core::{ErrorCode, JobError, JobId, JobStatus, Owner, Priority, Timestamp};
 
 use crate::engine::Conn;
+use crate::jobs::Moment;
 use crate::jobs::aftermath::{Aftermath, Standing, after_end};
 use crate::jobs::claim::append_logs;
 use crate::rows::{JOINED, JobRow};
@@ -211,13 +212,13 @@ impl Database {
         max_crashes: i32,
         limit: i64,
     ) -> Result<Recovered, DbError> {
-        let now = self.now();
+        let moment = self.moment();
         self.write_again(move |connection| {
             let rows: Vec<JobRow> =
                 expired(expired_at.as_millis(), limit).select(JobRow::as_select()).load(connection)?;
             let mut recovered = Recovered::default();
             for row in rows {
-                if let Some(id) = recover(connection, &row, max_crashes, now, &mut recovered.aftermath)? {
+                if let Some(id) = recover(connection, &row, max_crashes, moment, &mut recovered.aftermath)? {
                     recovered.jobs.push(id);
                 }
             }
@@ -255,10 +256,10 @@ pub(super) fn recover(
     connection: &mut Conn,
     row: &JobRow,
     max_crashes: i32,
-    now: Timestamp,
+    moment: Moment,
     aftermath: &mut Aftermath,
 ) -> Result<Option<JobId>, DbError> {
-    let id = row.job_id()?;
+    let (id, now) = (row.job_id()?, moment.now);
     let same_claim = jobs::table
         .find(&row.id)
         .filter(jobs::status.eq(JobStatus::Running.as_str()))
@@ -289,7 +290,7 @@ pub(super) fn recover(
             .execute(connection)?;
         if changed > 0 {
             aftermath.ended.push((id, JobStatus::Failed));
-            after_end(connection, Standing::of(&ended, &[], now), aftermath)?;
+            after_end(connection, Standing::of(&ended, &[], moment), aftermath)?;
         }
         (changed, line(LogLevel::Error, format!("its worker was lost {crashes} times: it is not tried again")))
     } else {

@@ -465,9 +465,9 @@ async fn a_sweep_that_looked_before_the_end_or_a_renewal_changes_nothing(place: 
             database.settle_job(lease, settlement(JobStatus::Succeeded, vec![output("a")])).await.unwrap().unwrap();
             JobStatus::Succeeded
         };
-        let now = database.now();
+        let moment = database.moment();
         let recovered = database
-            .write(move |connection| sweep::recover(connection, &seen, 3, now, &mut Aftermath::default()))
+            .write(move |connection| sweep::recover(connection, &seen, 3, moment, &mut Aftermath::default()))
             .await
             .unwrap();
         let found = find(&database, lease.job).await;
@@ -513,6 +513,7 @@ fn a_server_that_is_not_there_is_told_with_its_reason_and_without_its_password()
         },
         connections: 1,
         statement_timeout: Duration::from_secs(1),
+        redact: false,
     };
     let text = Database::open(&settings, Access::Shared).unwrap_err().to_string();
     assert!(text.contains("refused") && text.contains("postgres://127.0.0.1:9/gateway"), "{text}");

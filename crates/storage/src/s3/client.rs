@@ -36,6 +36,11 @@ impl Patience {
             .with_max_times(4),
     };
 
+    /// One try, with this much time for each call.
+    pub(super) const fn once(time: Duration) -> Self {
+        Self { quick: time, slow: time, waits: Self::DEFAULT.waits.with_max_times(0) }
+    }
+
     pub(super) fn waits(&self) -> ExponentialBackoff {
         self.waits.build()
     }
@@ -56,7 +61,7 @@ impl Client {
         let _already_installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
         // The library's own tries wait whole seconds, and leave out most calls.
         s3::set_retries(0);
-        let endpoint = settings.endpoint.clone().unwrap_or_else(|| aws_endpoint(&settings.region));
+        let endpoint = endpoint(settings);
         let region = Region::Custom { region: settings.region.clone(), endpoint: endpoint.clone() };
         let (id, key) = (settings.access_key.expose_secret(), settings.secret_key.expose_secret());
         let credentials = Credentials::new(Some(id), Some(key), None, None, None).map_err(S3Error::from)?;
@@ -114,6 +119,11 @@ impl Client {
     pub(super) fn source(&self, failure: Failure) -> std::io::Error {
         std::io::Error::other(failure.without(self.secrets.iter().map(SecretString::expose_secret)))
     }
+}
+
+/// The URL of the server.
+pub(super) fn endpoint(settings: &S3Settings) -> String {
+    settings.endpoint.clone().unwrap_or_else(|| aws_endpoint(&settings.region))
 }
 
 fn aws_endpoint(region: &str) -> String {

@@ -37,6 +37,16 @@ impl S3Storage {
         Self::open_with(settings, limit, Patience::DEFAULT).await
     }
 
+    /// The same, where each call has `patience` and none is tried again.
+    pub(crate) async fn open_once(settings: &S3Settings, limit: u64, patience: Duration) -> Result<Self, StorageError> {
+        Self::open_with(settings, limit, Patience::once(patience)).await
+    }
+
+    /// The URL of the configured server.
+    pub fn server(settings: &S3Settings) -> String {
+        client::endpoint(settings)
+    }
+
     async fn open_with(settings: &S3Settings, limit: u64, patience: Patience) -> Result<Self, StorageError> {
         let client = Client::new(settings, patience).map_err(|failure| StorageError::Bucket {
             bucket: settings.bucket.clone(),

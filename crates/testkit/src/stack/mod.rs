@@ -243,6 +243,7 @@ impl Stack {
             },
             connections: 2,
             statement_timeout: Duration::from_secs(30),
+            redact: false,
         };
         let open = move || Database::open(&settings, Access::Beside);
         tokio::task::spawn_blocking(open).await.expect("a thread").expect("the database")

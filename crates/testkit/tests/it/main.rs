@@ -5,5 +5,7 @@ mod api;
 mod comfy;
 mod delivery;
 mod postgres;
+mod privacy;
+mod raw;
 mod scaled;
 mod smoke;

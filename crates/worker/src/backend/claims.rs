@@ -41,6 +41,7 @@ async fn take(context: &Arc<Context>, backend: &Arc<Backend>) {
     backend.socket_soon().await;
     backend.classes_soon().await;
     let mut news = backend.abilities.subscribe();
+    let mut terms = context.terms.subscribe();
     // Alone it may look ahead at once; among others, a server that has nothing to run goes first.
     let alone = !context.parts.broker.is_shared() && context.fleet.get().is_none_or(|fleet| fleet.len() == 1);
     let room = backend.room(slots.len());
@@ -56,6 +57,8 @@ async fn take(context: &Arc<Context>, backend: &Arc<Backend>) {
         () = context.pause_is(true) => return,
         // What it can run is not what was offered.
         _ = news.changed() => return,
+        // Nor are the limits and weights under which it was.
+        _ = terms.changed() => return,
         // It has nothing to run any more.
         _ = Arc::clone(&backend.slots).acquire_owned(), if ahead => return,
         () = look_now_and_then(context) => Ok(Vec::new()),
@@ -75,7 +78,8 @@ async fn take(context: &Arc<Context>, backend: &Arc<Backend>) {
 fn offer(context: &Context, backend: &Backend, max: usize) -> Offer {
     let (cannot, warm) = backend.with_ability(|ability| (ability.cannot(), ability.warm()));
     let homes = context.fleet.get().into_iter().flatten().map(|backend| backend.name().to_owned()).collect();
-    Offer { max, worker: context.worker_id.clone(), homes, ahead: false, cannot, warm }
+    let terms = Arc::clone(&context.terms.borrow());
+    Offer { max, worker: context.worker_id.clone(), homes, ahead: false, cannot, warm, terms }
 }
 
 /// Waits, while the queue takes what it is told, for ever.
@@ -93,10 +97,14 @@ async fn start(
     mut slots: Vec<OwnedSemaphorePermit>,
 ) {
     for taken in taken {
+        let hold = context.runs.hold(&taken.entry);
         match slots.pop() {
             Some(slot) => {
                 let job = run::run(Arc::clone(context), Arc::clone(backend), taken, slot);
-                context.jobs.spawn(job);
+                context.jobs.spawn(async move {
+                    let _hold = hold;
+                    job.await;
+                });
             }
             None => context.enqueue(taken.entry).await,
         }

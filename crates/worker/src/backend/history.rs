@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::backend::Backend;
 
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Entries that are to be removed from a server that can't be asked to.
+const KEPT: usize = 10_000;
 
 /// Removes entries for ever.
 pub(crate) async fn run(backend: Arc<Backend>) {
@@ -22,15 +24,19 @@ impl Backend {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(prompt_id);
     }
 
-    /// Removes what is needed no more, now. What fails is left to ComfyUI's own limit.
+    /// Removes what is needed no more, now. What fails is tried again.
     pub(crate) async fn flush_history(&self) {
-        let ids = std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut ids = std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner));
         if ids.is_empty() {
             return;
         }
-        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-        if let Err(error) = self.client.delete_history_entries(&ids).await {
-            tracing::debug!(comfyui = self.url(), %error, entries = ids.len(), "history entries stay");
+        let texts: Vec<&str> = ids.iter().map(String::as_str).collect();
+        if let Err(error) = self.client.delete_history_entries(&texts).await {
+            tracing::debug!(comfyui = self.url(), %error, entries = ids.len(), "history entries stay for now");
+            let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            ids.append(&mut ended);
+            // The latest: a server that was away for so long has forgotten the others.
+            *ended = ids.split_off(ids.len().saturating_sub(KEPT));
         }
     }
 }

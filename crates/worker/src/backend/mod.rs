@@ -250,7 +250,8 @@ impl Backend {
         self.hurry.notify_one();
     }
 
-    pub(crate) fn report(&self) -> BackendReport {
+    /// What is told of it; `discreet`: without what its latest job named.
+    pub(crate) fn report(&self, discreet: bool) -> BackendReport {
         let health = self.health.borrow().clone();
         BackendReport {
             name: self.name.clone(),
@@ -262,7 +263,7 @@ impl Backend {
             node_classes: health.node_classes,
             node_catalog: health.node_catalog,
             checkpoints: health.checkpoints,
-            loaded: self.with_ability(|ability| ability.loaded()),
+            loaded: if discreet { Vec::new() } else { self.with_ability(|ability| ability.loaded()) },
             concurrency: self.concurrency,
             in_flight: self.prompts.count(),
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use comfyui_client::{CallError, ServerInfo};
 use gateway_broker::BackendState;
+use gateway_core::comfyui_holes;
 use gateway_core::workflow::NodeCatalog;
 use tokio::time::Instant;
 
@@ -53,6 +54,7 @@ pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>) {
 
 async fn answered(context: &Arc<Context>, backend: &Arc<Backend>, info: ServerInfo, asked: &mut Option<Instant>) {
     let before = backend.state();
+    warn_of_holes(backend, info.version_text.as_deref());
     let checkpoints = backend.client.models("checkpoints").await.unwrap_or_default();
     let mut other_models = false;
     backend.health.send_if_modified(|health| {
@@ -75,6 +77,16 @@ async fn answered(context: &Arc<Context>, backend: &Arc<Backend>, info: ServerIn
         // Large and slow on a server with many custom nodes; nothing waits for it.
         let leave = leave_catalog(Arc::clone(context), Arc::clone(backend));
         tokio::spawn(context.draining.clone().run_until_cancelled_owned(leave));
+    }
+}
+
+/// Says once what is known to be dangerous about a version, when a server is first seen with it.
+fn warn_of_holes(backend: &Backend, version: Option<&str>) {
+    if backend.health.borrow().version.as_deref() == version {
+        return;
+    }
+    if let Some(warning) = version.and_then(|version| comfyui_holes::warning(version, false)) {
+        tracing::warn!(comfyui = backend.url(), "{warning}");
     }
 }
 

@@ -3,8 +3,8 @@
 use gateway_core::Timestamp;
 use gateway_core::webhook::SigningSecrets;
 
-/// Headers for `body`, sent at `time`; without signatures where there is no secret.
-pub(super) fn headers(
+/// The headers of a webhook with this `body`, sent at `time`; without signatures where there is no secret.
+pub fn webhook_headers(
     secrets: &SigningSecrets,
     id: &str,
     time: Timestamp,

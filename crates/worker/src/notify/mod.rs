@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::context::Context;
 
+pub use message::webhook_headers;
 pub(crate) use progress::ProgressTeller;
 
 /// Messages under way at the same time, and of those to one host.
@@ -90,7 +91,7 @@ async fn deliver(context: Arc<Context>, message: DueDelivery) {
     let (time, began) = (database.now(), Instant::now());
     let body = Bytes::from(message.body.clone());
     let secrets = &context.parts.webhooks.secrets;
-    let headers = message::headers(secrets, &message.id.to_string(), time, &body, &message.correlation_id);
+    let headers = message::webhook_headers(secrets, &message.id.to_string(), time, &body, &message.correlation_id);
     let sent = context.parts.egress.post(&message.url, &headers, body, DEADLINE).await;
     let duration_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
     let next = next_try(&context, &message, &sent);

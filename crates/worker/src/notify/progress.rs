@@ -39,7 +39,11 @@ impl ProgressTeller {
         self.told = Some(Instant::now());
         let now = context.parts.database.now();
         let id = DeliveryId::new(now, rand::random());
-        let mut view = JobView::of(job, &[]);
+        let mut job = job.clone();
+        if context.parts.privacy {
+            job.redact();
+        }
+        let mut view = JobView::of(&job, &[]);
         view.progress = progress.clone();
         let body = json!({"type": WebhookEvent::Progress, "id": id, "timestamp": now, "data": view}).to_string();
         let (url, correlation_id) = (callback.url.clone(), job.correlation_id.clone());
@@ -47,7 +51,7 @@ impl ProgressTeller {
         tokio::spawn(async move {
             let body = Bytes::from(body);
             let secrets = &context.parts.webhooks.secrets;
-            let headers = message::headers(secrets, &id.to_string(), now, &body, &correlation_id);
+            let headers = message::webhook_headers(secrets, &id.to_string(), now, &body, &correlation_id);
             if let Err(error) = context.parts.egress.post(&url, &headers, body, DEADLINE).await {
                 tracing::debug!(class = error.class(), correlation_id, "progress was not told");
             }

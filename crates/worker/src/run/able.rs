@@ -32,8 +32,10 @@ pub(super) async fn check(context: &Context, backend: &Backend, entry: Entry) ->
     if missing.is_empty() {
         return Verdict::Able(entry);
     }
-    let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
-    tracing::info!(comfyui = backend.url(), job_id = %entry.job, missing = missing.join(", "), "left to another server");
+    // Callers name model files.
+    let shown = if context.parts.privacy { &[][..] } else { missing.as_slice() };
+    let shown: Vec<String> = shown.iter().map(ToString::to_string).collect();
+    tracing::info!(comfyui = backend.url(), job_id = %entry.job, missing = shown.join(", "), "left to another server");
     Verdict::Unable(entry)
 }
 

@@ -18,7 +18,8 @@ use super::{Finished, Run, shape};
 
 /// Between the tries to fetch one file.
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
-const TEXT: &str = "text/plain; charset=utf-8";
+/// Of texts that nodes show.
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Why outputs were not collected.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,9 @@ pub(crate) enum CollectError {
     /// What ComfyUI wrote into it could not be taken out.
     #[error("what ComfyUI wrote into an output could not be taken out of it")]
     Strip(#[source] StripError),
+    /// It holds the prompt, in a form that nothing can be taken out of.
+    #[error("an output of an unknown format holds the prompt")]
+    Telling,
 }
 
 /// One thing to be stored.

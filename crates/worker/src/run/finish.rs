@@ -15,6 +15,7 @@ use crate::backend::Stuck;
 use crate::context::Context;
 use crate::failure;
 use crate::hint;
+use crate::privacy;
 
 /// Between two tries to settle a job while the database is away.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);
@@ -131,6 +132,7 @@ impl Run {
 
     /// Tries again later where that can help and attempts are left; else the job fails.
     async fn fail(&mut self, error: JobError, prompt_may_live: bool) {
+        let error = privacy::said(&self.context, error);
         let attempts = self.job.attempt;
         let again = error.retryable && attempts < self.context.parts.queue.max_attempts && !self.signal.borrow().cancel;
         if !again {
@@ -213,7 +215,8 @@ fn collect_failure(error: &CollectError) -> JobError {
         ),
         CollectError::Fetch(error) => failure::call("an output could not be fetched", error),
         CollectError::Store(error) => failure::storage(error),
-        CollectError::Strip(error) => failure::not_stripped(error),
+        CollectError::Strip(error) => failure::not_stripped(&error.to_string()),
+        CollectError::Telling => failure::not_stripped("its format is not known"),
     }
 }
 
@@ -248,7 +251,7 @@ async fn settle(context: &Context, lease: Lease, settlement: Settlement) -> bool
 pub(super) async fn without_workflow(context: &Context, job: &Job, error: JobError) {
     let settlement = Settlement {
         status: JobStatus::Failed,
-        error: Some(error),
+        error: Some(privacy::said(context, error)),
         outputs: Vec::new(),
         store_ms: None,
         logs: Vec::new(),

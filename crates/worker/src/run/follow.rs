@@ -216,6 +216,11 @@ impl Run {
         let elapsed = i64::try_from(now.duration_since(since).as_millis()).unwrap_or(i64::MAX);
         let mut progress = following.tracker.snapshot(elapsed);
         progress.expect(following.usual_ms, elapsed);
+        if self.context.parts.privacy {
+            // A title is its author's words.
+            let class = progress.node.as_deref().and_then(|node| self.workflow.class_type(node));
+            progress.node_title = class.map(str::to_owned);
+        }
         following.teller.tell(&self.context, &self.job, &progress);
         self.context.parts.broker.publish(self.job.id, JobEvent::Progress(progress));
     }
@@ -272,7 +277,9 @@ impl Run {
         }
         following.gone_since = None;
         self.publish(following);
-        following.previews.look(&self.context, self.job.id, &following.registration).await;
+        if !self.context.parts.privacy {
+            following.previews.look(&self.context, self.job.id, &following.registration).await;
+        }
         if signal.cancel && following.stop.is_none() {
             self.log(LogLevel::Info, "cancel", "ComfyUI is asked to stop the run");
             following.stop = Some(Stop::new(Reason::Cancel));

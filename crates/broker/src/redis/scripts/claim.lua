@@ -1,5 +1,6 @@
--- ARGV: how many, the consumer, the ageing time in ms, the most bypasses, and as JSON the sets `cannot`, `warm`, `homes`.
--- Gives the ms until the next delayed entry is due (-1: none), then for each entry its lane, id, job and `since`.
+-- ARGV: how many, the consumer, the ageing time in ms, the most bypasses, ms that an entry may be out, and as JSON the
+-- sets `cannot`, `warm`, `homes`, how many jobs of an owner may run (`limit`; 0: any number), and by owner `limits` and
+-- `weights`. Gives the ms until the next delayed entry is due (-1: none), then for each entry its lane, id, job and `since`.
 -- A script whose first write needs no memory may go on when Redis is full; this frees some.
 redis.call('DEL', P .. 'room')
 local most, worker, ageing, bypasses = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -14,13 +15,24 @@ local function set(names)
   return found
 end
 
-local offer = cjson.decode(ARGV[5])
+local out, offer = tonumber(ARGV[5]), cjson.decode(ARGV[6])
 local cannot, warm, homes = set(offer.cannot), set(offer.warm), set(offer.homes)
 local any_warm = #offer.warm > 0
 
+-- How many jobs run, of those owners looked at whose running jobs are bounded.
+local running = {}
+
+-- Whether as many jobs of an owner run as may.
+local function full(owner)
+  local limit = offer.limits[owner] or offer.limit
+  if limit == 0 then return false end
+  if not running[owner] then running[owner] = count_runs(owner, now) end
+  return running[owner] >= limit
+end
+
 local function can(lane)
-  local _, _, needs, home = parts(lane)
-  if cannot[needs] then return false end
+  local _, owner, needs, home = parts(lane)
+  if cannot[needs] or full(owner) then return false end
   if home == '-' or homes[home] then return true end
   local seen = redis.call('ZSCORE', P .. 'homes', home)
   return not seen or tonumber(seen) < now - AWAY
@@ -57,7 +69,7 @@ local function warmer(lane, lanes, since)
   return better, its
 end
 
--- The job of the owner that had least.
+-- The job of the owner that had least, of those that may have one.
 local function in_turn(p)
   local from = 0
   while true do
@@ -65,8 +77,10 @@ local function in_turn(p)
     if #owners == 0 then return nil end
     for _, owner in ipairs(owners) do
       local lanes = P .. 'lanes:' .. p .. ':' .. owner
-      local lane, since = first(lanes, can)
-      if lane then return lane, since, lanes end
+      if not full(owner) then
+        local lane, since = first(lanes, can)
+        if lane then return lane, since, lanes end
+      end
     end
     from = from + PAGE
   end
@@ -92,13 +106,14 @@ end
 
 local function charge(p, owner, turn)
   local before = had(p, owner)
+  local after = before + 1 / (offer.weights[owner] or 1)
   if turn and before > floor_of(p) then
     redis.call('HSET', P .. 'floor', p, before)
     redis.call('ZREMRANGEBYSCORE', P .. 'vtimes:' .. p, '-inf', before)
   end
-  redis.call('ZADD', P .. 'vtimes:' .. p, before + 1, owner)
+  redis.call('ZADD', P .. 'vtimes:' .. p, after, owner)
   if redis.call('ZSCORE', P .. 'owners:' .. p, owner) then
-    redis.call('ZADD', P .. 'owners:' .. p, before + 1, owner)
+    redis.call('ZADD', P .. 'owners:' .. p, after, owner)
   end
 end
 
@@ -127,6 +142,10 @@ while #answer <= most * 4 and tries > 0 do
       redis.call('HDEL', P .. 'bypassed', job)
       redis.call('HSET', P .. 'places', job, lane .. '|' .. id)
       charge(p, owner, turn)
+      if running[owner] then
+        hold(owner, job .. '@' .. worker, out, now)
+        running[owner] = running[owner] + 1
+      end
       refresh(lane)
       for _, value in ipairs({ lane, id, job, since }) do answer[#answer + 1] = value end
     else

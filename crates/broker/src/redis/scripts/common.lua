@@ -5,7 +5,8 @@
 --   read                   hash     lane -> id of its last entry that was handed out
 --   tails                  hash     lane -> the newest `since` in it
 --   owners:<p>             zset     owners with work of priority p, by how much they have had
---   vtimes:<p>, floor      zset, hash  how much each owner has had, and the least that counts
+--   vtimes:<p>, floor      zset, hash  how much each owner has had for its weight, and the least that counts
+--   runs:<owner>           zset     job@worker by when it no longer counts as running; where the owner's are bounded
 --   lanes:<p>:<owner>      zset     the owner's lanes by the `since` of their heads
 --   oldest:<p>             zset     all lanes by the `since` of their heads
 --   waiting:<p>            zset     waiting jobs by `since`
@@ -50,6 +51,19 @@ end
 
 local function had(p, owner)
   return math.max(tonumber(redis.call('ZSCORE', P .. 'vtimes:' .. p, owner) or 0), floor_of(p))
+end
+
+-- What an owner runs counts for `ms` from now.
+local function hold(owner, run, ms, now)
+  local key = P .. 'runs:' .. owner
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+  redis.call('ZADD', key, now + ms, run)
+  if redis.call('PTTL', key) < ms then redis.call('PEXPIRE', key, ms) end
+end
+
+-- How many jobs of an owner run.
+local function count_runs(owner, now)
+  return redis.call('ZCOUNT', P .. 'runs:' .. owner, '(' .. string.format('%.0f', now), '+inf')
 end
 
 local function group(lane)

@@ -79,7 +79,6 @@ async fn unknown_fields_are_refused_by_name_and_never_passed_on() {
         "number",
         "front",
         "prompt_id",
-        "workflow",
         "prompt",
         "outputs",
     ] {

@@ -17,7 +17,7 @@ const PASSWORD: &str = "hunter2secret";
 async fn health_tells_how_everything_is_whether_comfyui_is_there_or_not() {
     let test = TestGateway::start().await;
     let health = test.get("/health").await.expect(200).json();
-    assert_eq!(fields(&health), ["comfyui", "database", "ok", "queue", "uptime", "version", "workers"]);
+    assert_eq!(fields(&health), ["comfyui", "database", "ok", "queue", "uptime", "version", "warnings", "workers"]);
     assert_eq!((&health["ok"], &health["database"]), (&json!(true), &json!("sqlite")));
     assert!(health["version"].is_string() && health["uptime"].is_u64(), "{health}");
     assert_eq!(health["queue"], json!({"backend": "memory", "depth": 0, "paused": false}));
@@ -129,8 +129,9 @@ async fn wrong_credentials_for_comfyui_are_told_without_showing_them() {
 
 #[tokio::test]
 async fn in_production_no_address_of_comfyui_is_shown() {
-    let builder = TestBuilder::default().settings(|settings| settings.environment = Environment::Production);
-    let test = builder.start().await;
+    const KEY: &str = "a-long-key-of-an-operator";
+    let builder = TestBuilder::default().variable("API_KEYS", format!("{KEY}:admin")).key(KEY);
+    let test = builder.settings(|settings| settings.environment = Environment::Production).start().await;
     let port = test.sim.address().port().to_string();
     assert_eq!(test.get("/health").await.json()["comfyui"]["url"], "hidden");
     let mut said = all_it_says(&test).await;

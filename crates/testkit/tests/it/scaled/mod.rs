@@ -2,6 +2,7 @@
 
 mod fleet;
 mod limits;
+mod owners;
 mod redis;
 mod work;
 

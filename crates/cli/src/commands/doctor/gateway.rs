@@ -1,0 +1,50 @@
+//! The gateway of these settings on this machine, where one runs: it is asked, and not disturbed.
+
+use gateway_config::Settings;
+use serde_json::Value;
+
+use super::DEADLINE;
+use super::finding::{Area, Finding};
+use crate::http::Remote;
+use crate::stores::VERSION;
+
+const AREA: Area = Area::Gateway;
+
+/// Asks it how it is.
+pub(super) async fn look(settings: &Settings) -> Vec<Finding> {
+    if settings.http.port == 0 {
+        return vec![Finding::note(AREA, "none was asked: with PORT=0 nobody knows where it serves")];
+    }
+    let Ok(remote) = Remote::local(settings) else { return Vec::new() };
+    let base = remote.base();
+    match tokio::time::timeout(DEADLINE, remote.get("/health")).await {
+        Ok(Ok(health)) => serving(&health, base),
+        Ok(Err(failure)) if failure.is_unreachable() => vec![Finding::note(AREA, format!("none serves at {base}"))],
+        Ok(Err(failure)) => {
+            let remedy = "stop that program, or choose another PORT; a gateway that asks for a key: GATEWAY_API_KEY";
+            vec![Finding::warning(AREA, format!("at {base}: {failure}"), remedy)]
+        }
+        Err(_elapsed) => {
+            let seen = format!("what listens at {base} does not answer within {} s", DEADLINE.as_secs());
+            vec![Finding::warning(AREA, seen, "see its log; if it is no gateway, choose another PORT")]
+        }
+    }
+}
+
+fn serving(health: &Value, base: &str) -> Vec<Finding> {
+    let Some(version) = health.get("version").and_then(Value::as_str) else {
+        let seen = format!("what answers at {base} is no gateway");
+        return vec![Finding::warning(AREA, seen, "stop that program, or choose another PORT")];
+    };
+    let mut findings = vec![if version == VERSION {
+        Finding::ok(AREA, format!("one serves at {base}"))
+    } else {
+        let seen = format!("one of version {version} serves at {base}; this program is {VERSION}");
+        Finding::warning(AREA, seen, "restart it, so that the new version serves; or look with its own program")
+    }];
+    if health.pointer("/queue/paused").and_then(Value::as_bool) == Some(true) {
+        let seen = "the queue is paused: jobs are accepted, and wait";
+        findings.push(Finding::warning(AREA, seen, "POST /queue/resume"));
+    }
+    findings
+}

@@ -1,0 +1,18 @@
+//! What follows from `PRIVACY_MODE` for all other settings.
+
+use crate::settings::Settings;
+
+impl Settings {
+    /// Has nothing of what jobs are about kept longer than they run, nor told anybody but their owners.
+    pub fn be_private(&mut self) {
+        self.access.privacy = true;
+        self.database.redact = true;
+        // What is not kept can't be used again, and what is stored says nothing of how it was made.
+        self.cache.ttl = None;
+        self.files.strip_metadata = true;
+        // Libraries repeat whole messages of ComfyUI at these levels.
+        if matches!(self.log.filter.as_str(), "debug" | "trace") {
+            self.log.filter = format!("info,gateway={0},comfyui={0}", self.log.filter);
+        }
+    }
+}
