@@ -88,7 +88,7 @@ async fn ended(client: &Client, url: &str, job: &Value) -> Value {
 
 /// Watchers of running jobs: the memory of each, and how late they hear.
 pub(crate) async fn watchers(binary: &Path) {
-    let switches = json!({"fastRender": true, "nodeMs": 1_500});
+    let switches = json!({"fastRender": true, "nodeMs": 8_000});
     let slots = WATCHED.to_string();
     let env = [("LOG_LEVEL", "error"), ("MAX_CONCURRENCY", slots.as_str())];
     let system = system(binary, Shape { sim: Some(switches), env: &env }).await;

@@ -106,7 +106,7 @@ async fn clock(bucket: &S3Settings) -> Option<Skew> {
     let server = S3Storage::server(bucket);
     let client = reqwest::Client::builder().timeout(DEADLINE).build().ok()?;
     let before = now();
-    let answer = client.get(&server).send().await.ok()?;
+    let answer = client.get(server.as_str()).send().await.ok()?;
     let after = now();
     let date = answer.headers().get(reqwest::header::DATE)?.to_str().ok()?;
     Skew::of_date(&server, date, before, after)
