@@ -59,10 +59,18 @@ impl Actor {
             address: self.address.clone(),
             detail: String::new(),
         };
-        if let Err(error) = state.parts.database.audit(entry).await {
-            let (actor, correlation_id) = (&self.actor, &self.correlation);
-            tracing::error!(%error, action, target, actor, correlation_id, "not noted in the audit log");
+        note(state, entry).await;
+    }
+}
+
+/// Adds an entry. Its hash is told to the log, which is kept elsewhere: there a chain that was cut off is found out.
+pub(crate) async fn note(state: &ApiState, entry: NewAudit) {
+    let (action, correlation_id) = (entry.action, entry.correlation_id.clone());
+    match state.parts.database.audit(entry).await {
+        Ok(head) => {
+            tracing::info!(action, seq = head.entry.seq, hash = head.hash, correlation_id, "noted in the audit log")
         }
+        Err(error) => tracing::error!(%error, action, correlation_id, "not noted in the audit log"),
     }
 }
 

@@ -1,12 +1,13 @@
 //! Around each request: its correlation id, its log line, and the one place where an error becomes a problem
 //! response (RFC 9457).
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, dev::Payload};
@@ -15,11 +16,12 @@ use gateway_core::{ErrorCode, Fault};
 use serde::Serialize;
 
 use crate::auth::LimitHeaders;
+use crate::connection::{Connection, until_sent};
 use crate::error::ApiError;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Identifies, does not locate: the host is one that can never exist.
-const ERRORS_PAGE: &str = "https://comfyui-gateway.invalid/errors#";
+pub(crate) const ERRORS_PAGE: &str = "https://comfyui-gateway.invalid/errors#";
 
 /// Follows a request through every log line and travels with the job.
 #[derive(Debug, Clone)]
@@ -65,6 +67,7 @@ pub(crate) async fn correlate(
         .filter(|value| is_correlation_id(value))
         .map_or_else(|| format!("{:032x}", rand::random::<u128>()), str::to_owned);
     request.extensions_mut().insert(CorrelationId(id.clone()));
+    let busy = request.conn_data::<Arc<Connection>>().map(Connection::begin);
     // A second handle on the request would keep the router from writing its matches into it.
     let mut response = match next.call(request).await {
         Ok(response) => finish(response, &id),
@@ -81,14 +84,28 @@ pub(crate) async fn correlate(
         limit.write(response.headers_mut());
     }
     log(&response, &id, started);
-    Ok(response)
+    Ok(match busy {
+        Some(busy) => until_sent(response, busy),
+        None => response,
+    })
 }
 
 fn finish(response: ServiceResponse<impl MessageBody + 'static>, id: &str) -> ServiceResponse<BoxBody> {
     match response.response().error().map(|error| problem_of(error, id)) {
-        Some(problem) => response.into_response(problem),
+        Some(mut problem) => {
+            // What pages of other origins may read was decided further in.
+            let cross = response.headers().iter().filter(|(name, _)| is_cross_origin(name));
+            for (name, value) in cross {
+                problem.headers_mut().append(name.clone(), value.clone());
+            }
+            response.into_response(problem)
+        }
         None => response.map_into_boxed_body(),
     }
+}
+
+fn is_cross_origin(name: &HeaderName) -> bool {
+    *name == VARY || name.as_str().starts_with("access-control-")
 }
 
 fn problem_of(error: &Error, id: &str) -> HttpResponse {

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, Resource};
 use gateway_core::ErrorCode;
 
 use crate::error::ApiError;
-use crate::{admin, audit, batches, files, health, jobs, keys, outputs, webhooks, workflows};
+use crate::{admin, audit, batches, files, health, jobs, keys, openapi, outputs, webhooks, workflows};
 
 /// A path at which only the methods in `allowed` are answered.
 fn at(path: &'static str, allowed: &'static str) -> Resource {
@@ -30,6 +30,8 @@ fn all(config: &mut ServiceConfig) {
         .service(at("/health/live", "GET, HEAD").get(health::live).head(health::live))
         .service(at("/health/ready", "GET, HEAD").get(health::ready).head(health::ready))
         .service(at("/capabilities", "GET").get(health::capabilities))
+        .service(at("/openapi.json", "GET").get(openapi::show_document))
+        .service(at("/docs", "GET").get(openapi::show_page))
         .service(at("/workflows", "GET, POST").get(workflows::list_workflows).post(workflows::create_workflow))
         .service(
             at("/workflows/{id}", "GET, PUT, DELETE")

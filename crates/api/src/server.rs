@@ -1,6 +1,5 @@
 //! Binds the port, runs the workers of actix, stops gracefully. Knows no route.
 
-use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,25 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_cors::Cors;
-use actix_tls::accept::rustls_0_23::TlsStream;
-use actix_web::dev::Extensions;
 use actix_web::middleware::from_fn;
-use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer, web};
 use gateway_config::Origins;
 use tokio::sync::watch;
 
 use crate::auth::identify;
+use crate::connection::{self, HEADER_DEADLINE, KEEP_ALIVE};
 use crate::correlate::correlate;
 use crate::routes;
 use crate::state::ApiState;
 use crate::tls;
-
-/// How long a client may take to send its headers.
-const HEADER_DEADLINE: Duration = Duration::from_secs(5);
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long a client may take none of what it was sent: it is gone, or holds memory on purpose.
-const READ_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A server that is bound and not yet running.
 pub struct Server {
@@ -61,21 +52,6 @@ fn cors(origins: &Origins) -> Cors {
     }
 }
 
-/// Has the system end connections whose other side takes nothing any more: actix would wait for it for ever.
-fn bound_reads(connection: &dyn Any, _: &mut Extensions) {
-    let tcp = connection
-        .downcast_ref::<TcpStream>()
-        .or_else(|| connection.downcast_ref::<TlsStream<TcpStream>>().map(|tls| tls.get_ref().0));
-    #[cfg(target_os = "linux")]
-    if let Some(tcp) = tcp
-        && let Err(error) = socket2::SockRef::from(tcp).set_tcp_user_timeout(Some(READ_DEADLINE))
-    {
-        tracing::debug!(%error, "a connection has no deadline for its reader");
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (tcp, READ_DEADLINE);
-}
-
 impl Server {
     /// Binds the configured address. `grace` is how long answers under way may take once a stop was asked for.
     ///
@@ -93,7 +69,7 @@ impl Server {
                 .wrap(from_fn(correlate))
                 .configure(routes::configure)
         })
-        .on_connect(bound_reads)
+        .on_connect(connection::bound)
         .client_request_timeout(HEADER_DEADLINE)
         .keep_alive(KEEP_ALIVE)
         // Without it each event waits for the client's delayed acknowledgement of the one before: 40 ms.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use gateway_config::{Overrides, Settings};
+use gateway_core::access::MAX_WEIGHT;
 
 use crate::commands;
 use crate::exit::Failure;
@@ -52,11 +53,11 @@ enum Command {
     /// be used, 4 something that is needed can't be reached.
     Doctor(Doctor),
     /// Make, list and revoke keys of callers.
-    #[command(subcommand)]
     Keys(Keys),
     /// Look after the audit log.
-    #[command(subcommand)]
     Audit(Audit),
+    /// Print the OpenAPI document of the API.
+    Openapi,
     /// Submit a job to a running gateway.
     Submit(Submit),
     /// Start a simulated ComfyUI that needs no GPU.
@@ -126,9 +127,19 @@ pub(crate) struct Doctor {
     pub(crate) strict: bool,
 }
 
+/// Flags of `keys`.
+#[derive(Debug, Args)]
+pub(crate) struct Keys {
+    #[command(subcommand)]
+    pub(crate) command: KeysCommand,
+    /// The gateway whose keys they are; by default whoever holds the database.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) gateway: Option<String>,
+}
+
 /// What can be done with keys.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Keys {
+pub(crate) enum KeysCommand {
     /// Make a key; it is shown this once.
     Create(CreateKey),
     /// List the keys of the database.
@@ -150,19 +161,19 @@ pub(crate) struct CreateKey {
     #[arg(long, default_value = "user")]
     pub(crate) role: String,
     /// Days after which it ends; never without this.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) expires_days: Option<u16>,
     /// Requests in each window (RATE_LIMIT_WINDOW_MS), in place of RATE_LIMIT_MAX.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate_limit: Option<u32>,
     /// Jobs that may wait, in place of OWNER_QUEUE_LIMIT.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) queue_limit: Option<u32>,
     /// Jobs that may run at once, in place of OWNER_RUNNING_LIMIT.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) running_limit: Option<u32>,
     /// How much its owner gets where others wait, too: 3 is three times as much as 1, which all others get.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_WEIGHT)))]
     pub(crate) weight: Option<u32>,
     /// A workflow that it may run, and no other; may be given several times.
     #[arg(long)]
@@ -172,9 +183,19 @@ pub(crate) struct CreateKey {
     pub(crate) raw: bool,
 }
 
+/// Flags of `audit`.
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    #[command(subcommand)]
+    command: AuditCommand,
+    /// The gateway whose log it is; by default whoever holds the database.
+    #[arg(long, global = true, value_name = "URL")]
+    gateway: Option<String>,
+}
+
 /// What can be done with the audit log.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Audit {
+enum AuditCommand {
     /// Check that no entry was changed or removed; names the first that was.
     Verify,
 }
@@ -303,8 +324,11 @@ impl Cli {
             Command::Worker => commands::worker::run(&setting).await,
             Command::Health => commands::health::run(&setting).await,
             Command::Doctor(args) => commands::doctor::run(&setting, args).await,
-            Command::Keys(command) => commands::keys::run(&setting, command).await,
-            Command::Audit(Audit::Verify) => commands::audit::verify(&setting).await,
+            Command::Keys(args) => commands::keys::run(&setting, args).await,
+            Command::Audit(Audit { command: AuditCommand::Verify, gateway }) => {
+                commands::audit::verify(&setting, gateway.as_deref()).await
+            }
+            Command::Openapi => commands::openapi::run(&setting),
             Command::Submit(args) => commands::submit::run(&setting, args).await,
             Command::Sim(args) => commands::sim::run(&setting, args).await,
             Command::Demo(args) => commands::demo::run(&setting, args).await,

@@ -21,6 +21,8 @@ const ANSWERS: Duration = Duration::from_secs(10);
 /// A running gateway: the API and, in the same process where that is asked for, a worker.
 pub struct Gateway {
     address: SocketAddr,
+    /// Whether it is reached over TLS.
+    secure: bool,
     database: Database,
     storage: Arc<dyn Storage>,
     handle: ServerHandle,
@@ -37,6 +39,7 @@ impl Gateway {
     pub async fn start(settings: Settings, with_worker: bool) -> Result<Self, StartError> {
         let Stores { database, broker, storage } = Stores::open(&settings).await?;
         let embedded = !broker.is_shared();
+        let secure = settings.access.tls.is_some();
         let parts = Parts {
             database: database.clone(),
             broker: Arc::clone(&broker),
@@ -65,7 +68,7 @@ impl Gateway {
             None
         };
         let (address, handle) = (server.address(), server.handle());
-        Ok(Self { address, database, storage, handle, server: tokio::spawn(server.run()), worker })
+        Ok(Self { address, secure, database, storage, handle, server: tokio::spawn(server.run()), worker })
     }
 
     /// The address that is bound.
@@ -79,7 +82,8 @@ impl Gateway {
             address if address.ip().is_unspecified() => format!("127.0.0.1:{}", address.port()),
             address => address.to_string(),
         };
-        format!("http://{host}")
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://{host}")
     }
 
     /// The database.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use gateway_config::Settings;
 use gateway_db::DbError;
-use reqwest::{Client, Method, Response};
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Client, Method, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
@@ -65,7 +66,19 @@ impl Remote {
 
     /// Sends a request; an error answer becomes a failure with the gateway's own words.
     pub(crate) async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
-        let response = self.request(method, path, body).await?;
+        self.read(self.request(method, path, body).await?).await
+    }
+
+    /// The answer; or how long to wait, where the gateway says that it was asked too often.
+    pub(crate) async fn get_or_wait(&self, path: &str) -> Result<Result<Value, Duration>, Failure> {
+        let response = self.request(Method::GET, path, None).await?;
+        match wait_of(&response) {
+            Some(wait) => Ok(Err(wait)),
+            None => self.read(response).await.map(Ok),
+        }
+    }
+
+    async fn read(&self, response: Response) -> Result<Value, Failure> {
         let status = response.status();
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -104,6 +117,13 @@ impl Remote {
     }
 }
 
+/// What `Retry-After` says of an answer that there were too many requests.
+fn wait_of(response: &Response) -> Option<Duration> {
+    let later = (response.status() == StatusCode::TOO_MANY_REQUESTS).then(|| response.headers().get(RETRY_AFTER))?;
+    let seconds: u64 = later?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds.max(1)))
+}
+
 /// A problem response in one or more lines.
 fn explain(status: u16, problem: &Value) -> String {
     let text = |name: &str| problem.get(name).and_then(Value::as_str);
@@ -126,8 +146,9 @@ fn explain(status: u16, problem: &Value) -> String {
 }
 
 /// The database is `held` by a gateway that does not answer where the settings say: it was told another port.
-pub(crate) fn elsewhere(error: Failure, held: &DbError) -> Failure {
-    let DbError::InUse { pid: Some(pid), .. } = held else { return error };
+pub(crate) fn elsewhere<'a>(error: Failure, held: impl Into<Option<&'a DbError>>) -> Failure {
+    let held: Option<&DbError> = held.into();
+    let Some(DbError::InUse { pid: Some(pid), .. }) = held else { return error };
     if !error.is_unreachable() {
         return error;
     }

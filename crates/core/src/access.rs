@@ -39,6 +39,8 @@ impl KeyRights {
 
 /// The greatest weight.
 pub const MAX_WEIGHT: u32 = 100;
+/// The most workflows that a key may be bound to.
+pub const MAX_WORKFLOWS: usize = 100;
 
 /// What one owner gets of the servers, as far as its keys say so.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

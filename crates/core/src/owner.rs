@@ -2,6 +2,12 @@
 
 use std::fmt;
 
+/// The name of [`Owner::local`].
+const LOCAL: &str = "local";
+/// How the owners of keys without a name start.
+const NAMELESS: &str = "key-";
+const MAX_KEY_NAME: usize = 64;
+
 /// The owner of jobs and outputs: one tenant, one key, one subject.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner(String);
@@ -14,7 +20,20 @@ impl Owner {
 
     /// The one owner of a gateway that asks nobody for credentials.
     pub fn local() -> Self {
-        Self::new("local")
+        Self::new(LOCAL)
+    }
+
+    /// The owner that a key names; `None` for a name that no key may bear, as it is badly formed or another caller's.
+    pub fn named(name: &str) -> Option<Self> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
+        let formed = (1..=MAX_KEY_NAME).contains(&name.len()) && name.bytes().all(plain);
+        let free = name != LOCAL && !name.starts_with(NAMELESS);
+        (formed && free).then(|| Self::new(name))
+    }
+
+    /// The owner that a key without a name has: `mark` tells it from others.
+    pub fn nameless(mark: &str) -> Self {
+        Self(format!("{NAMELESS}{mark}"))
     }
 
     /// The name.
@@ -60,4 +79,20 @@ pub enum Scope {
     All,
     /// Those of one owner.
     Owner(Owner),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_is_named_as_another_caller_is() {
+        for good in ["a", "shop", "ci@example.com", "local-1", "Local", "keys", &"n".repeat(64)] {
+            assert_eq!(Owner::named(good), Some(Owner::new(good)));
+        }
+        let others = [Owner::local(), Owner::nameless("01234567"), Owner::new("jwt:alice")];
+        for bad in others.iter().map(Owner::as_str).chain(["", "a b", "a:b", "j\u{fc}rgen", &"n".repeat(65)]) {
+            assert_eq!(Owner::named(bad), None, "{bad}");
+        }
+    }
 }

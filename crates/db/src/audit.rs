@@ -66,11 +66,11 @@ struct AuditRow {
 }
 
 impl Database {
-    /// Adds an entry.
+    /// Adds an entry; gives what became of it.
     ///
     /// # Errors
     /// [`DbError`] where it was not added.
-    pub async fn audit(&self, new: NewAudit) -> Result<(), DbError> {
+    pub async fn audit(&self, new: NewAudit) -> Result<AuditRecord, DbError> {
         let now = self.now();
         self.write_again(move |connection| add(connection, &new, now)).await
     }
@@ -126,7 +126,7 @@ impl Database {
     }
 }
 
-fn add(connection: &mut Conn, new: &NewAudit, now: Timestamp) -> Result<(), DbError> {
+fn add(connection: &mut Conn, new: &NewAudit, now: Timestamp) -> Result<AuditRecord, DbError> {
     connection.take_turns(TURN)?;
     let last: Option<(i64, String)> =
         audit::table.order(audit::seq.desc()).select((audit::seq, audit::hash)).first(connection).optional()?;
@@ -153,7 +153,7 @@ fn add(connection: &mut Conn, new: &NewAudit, now: Timestamp) -> Result<(), DbEr
         detail: entry.detail,
     };
     diesel::insert_into(audit::table).values(&row).execute(connection)?;
-    Ok(())
+    Ok(row.into_record())
 }
 
 impl AuditRow {

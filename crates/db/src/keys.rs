@@ -124,13 +124,12 @@ impl Database {
         .await
     }
 
-    /// Whether there is a key that can be used.
+    /// Whether a key was ever made: a gateway asks for one from then on, also when all are revoked or have expired.
     ///
     /// # Errors
     /// [`DbError`] where that could not be read.
     pub async fn has_keys(&self) -> Result<bool, DbError> {
-        let now = self.now().as_millis();
-        self.read_row(move |connection| Ok(usable(connection, now)?)).await
+        self.read_row(|connection| Ok(any(connection)?)).await
     }
 
     /// Revokes a key. `false` where there is none of this id that was not revoked before.
@@ -162,12 +161,9 @@ impl Database {
     }
 }
 
-/// Whether there is a key that can be used at `now`.
-pub(crate) fn usable(connection: &mut Conn, now: i64) -> QueryResult<bool> {
-    let usable = api_keys::table
-        .filter(api_keys::revoked_at.is_null())
-        .filter(api_keys::expires_at.is_null().or(api_keys::expires_at.gt(now)));
-    Ok(usable.select(api_keys::id).first::<String>(connection).optional()?.is_some())
+/// Whether there is a key, good or not.
+pub(crate) fn any(connection: &mut Conn) -> QueryResult<bool> {
+    Ok(api_keys::table.select(api_keys::id).first::<String>(connection).optional()?.is_some())
 }
 
 /// What `keys`, the oldest first, say of their owners.

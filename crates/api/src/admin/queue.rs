@@ -55,6 +55,7 @@ async fn set_paused(
 pub(crate) async fn retry_dead(
     state: Data<ApiState>,
     admin: Admin,
+    actor: Actor,
     path: Path<String>,
     correlation: CorrelationId,
     nothing: Nothing,
@@ -65,5 +66,7 @@ pub(crate) async fn retry_dead(
         let error = ApiError::new(ErrorCode::Conflict, "the job did not fail because its workers were lost");
         return Err(error.recommend("POST /jobs/{id}/retry repeats any other job that has ended"));
     }
-    retry_job(state, path, admin.0, correlation, nothing).await
+    let answer = retry_job(state.clone(), path, admin.0, correlation, nothing).await?;
+    actor.note(&state, "queue.retry", &id.to_string()).await;
+    Ok(answer)
 }

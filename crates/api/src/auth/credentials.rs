@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use actix_web::HttpMessage as _;
 use actix_web::dev::ServiceRequest;
+use gateway_auth::address::bucket;
 use gateway_auth::key::{self, KeyHash};
 use gateway_core::access::KeyRights;
 use gateway_core::{ErrorCode, Owner};
 use gateway_db::{NewAudit, StoredKey};
 
+use crate::audit::note;
 use crate::auth::identify::Presented;
 use crate::auth::{Caller, limit};
 use crate::correlate::CorrelationId;
@@ -19,37 +21,37 @@ use crate::state::ApiState;
 /// How exact the time of a key's last use is.
 const USE_MS: i64 = 60_000;
 
-/// The caller whose credentials these are; `None` where they are nobody's.
+/// What is wrong with credentials, in a word: for operators alone.
+pub(super) type Reason = &'static str;
+
+/// The caller whose credentials these are, or why they are nobody's.
 pub(super) async fn check(
     state: &ApiState,
     presented: Presented<'_>,
     address: &str,
-) -> Result<Option<Caller>, ApiError> {
+) -> Result<Result<Caller, Reason>, ApiError> {
     refuse_guessers(state, address).await?;
     let text = match presented {
         Presented::Key(text) | Presented::Bearer(text) => text,
-        Presented::Unreadable => return Ok(None),
+        Presented::Unreadable => return Ok(Err("unreadable")),
     };
+    if let Some(known) = state.parts.access.keys.find(text) {
+        let actor = format!("key:{}", known.owner.as_str());
+        return Ok(Ok(Caller { owner: known.owner.clone(), role: known.role, rights: KeyRights::default(), actor }));
+    }
     if let (Presented::Bearer(_), Some(tokens)) = (presented, &state.parts.access.tokens)
         && text.matches('.').count() == 2
     {
         let now = state.parts.database.now().as_millis().div_euclid(1000);
         return Ok(match tokens.verify(text, now) {
-            Ok(claims) => Some(Caller {
+            Ok(claims) => Ok(Caller {
                 actor: claims.owner.as_str().to_owned(),
                 owner: claims.owner,
                 role: claims.role,
                 rights: KeyRights::default(),
             }),
-            Err(fault) => {
-                tracing::debug!(why = fault.class(), "a token is not valid");
-                None
-            }
+            Err(fault) => Err(fault.class()),
         });
-    }
-    if let Some(known) = state.parts.access.keys.find(text) {
-        let actor = format!("key:{}", known.owner.as_str());
-        return Ok(Some(Caller { owner: known.owner.clone(), role: known.role, rights: KeyRights::default(), actor }));
     }
     stored(state, text).await
 }
@@ -60,32 +62,34 @@ async fn refuse_guessers(state: &ApiState, address: &str) -> Result<(), ApiError
     if decision.allowed && decision.remaining > 0 {
         return Ok(());
     }
-    let seconds = u32::try_from(decision.reset_after_seconds()).unwrap_or(u32::MAX).max(1);
+    // The rest of the burst need not be whole again for one more try.
+    let rest = limit::FAILURES.tolerance().saturating_sub(limit::FAILURES.interval()) / 1000;
+    let wait = decision.reset_after_ms.saturating_sub(u64::try_from(rest).unwrap_or(0)).div_ceil(1000);
+    let seconds = u32::try_from(wait).unwrap_or(u32::MAX).max(1);
     Err(ApiError::new(ErrorCode::RateLimited, "too many credentials that are not valid came from this address")
         .recommend("wait as long as Retry-After says")
         .retry_after(seconds))
 }
 
-/// Counts and notes credentials that were nobody's.
-pub(super) async fn failed(state: &ApiState, request: &ServiceRequest, bucket: &str, address: IpAddr) {
+/// Counts and notes credentials from `address` that were nobody's for `reason`.
+pub(super) async fn failed(state: &ApiState, request: &ServiceRequest, address: IpAddr, reason: Reason) {
+    let bucket = bucket(address);
     limit::counted(state, &format!("login:{bucket}"), limit::FAILURES, 1).await;
     let correlation = request.extensions().get::<CorrelationId>().map(|id| id.0.clone()).unwrap_or_default();
-    tracing::info!(correlation_id = correlation, %address, "credentials are not valid");
+    tracing::info!(correlation_id = correlation, %address, reason, "credentials are not valid");
     let entry = NewAudit {
         actor: String::from("unknown"),
         action: "login.failed",
         target: request.path().chars().take(128).collect(),
         correlation_id: correlation,
         address: address.to_string(),
-        detail: String::new(),
+        detail: reason.to_owned(),
     };
-    if let Err(error) = state.parts.database.audit(entry).await {
-        tracing::error!(%error, "a failed login was not noted in the audit log");
-    }
+    note(state, entry).await;
 }
 
-async fn stored(state: &ApiState, text: &str) -> Result<Option<Caller>, ApiError> {
-    let Some(parsed) = key::parse(text) else { return Ok(None) };
+async fn stored(state: &ApiState, text: &str) -> Result<Result<Caller, Reason>, ApiError> {
+    let Some(parsed) = key::parse(text) else { return Ok(Err("unknown")) };
     let found = match state.keys.get(&parsed.id) {
         Some(found) => found,
         None => {
@@ -98,13 +102,15 @@ async fn stored(state: &ApiState, text: &str) -> Result<Option<Caller>, ApiError
     // As much is computed for a key that is not there as for one that is.
     let hash = found.as_ref().and_then(|key| KeyHash::from_hex(&key.hash)).unwrap_or_else(|| key::hash(""));
     let matches = hash.matches(text);
-    let Some(key) = found.filter(|_| matches) else { return Ok(None) };
-    if key.revoked_at.is_some() || key.expires_at.is_some_and(|end| end <= now) {
-        tracing::debug!(key = key.id, "a key that was revoked or has expired was shown");
-        return Ok(None);
+    let Some(key) = found.filter(|_| matches) else { return Ok(Err("unknown")) };
+    if key.revoked_at.is_some() {
+        return Ok(Err("revoked"));
+    }
+    if key.expires_at.is_some_and(|end| end <= now) {
+        return Ok(Err("expired"));
     }
     note_use(state, &key);
-    Ok(Some(Caller {
+    Ok(Ok(Caller {
         owner: Owner::new(key.name.clone()),
         role: key.role,
         rights: key.rights.clone(),

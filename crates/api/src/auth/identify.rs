@@ -19,7 +19,7 @@ use crate::state::ApiState;
 
 const API_KEY: &str = "x-api-key";
 /// Open to anybody: what load balancers and people look at before they have a key.
-const OPEN: [&str; 2] = ["/health", "/capabilities"];
+const OPEN: [&str; 4] = ["/health", "/capabilities", "/openapi.json", "/docs"];
 /// Never counted: probes must not be turned away.
 const PROBES: [&str; 2] = ["/health/live", "/health/ready"];
 
@@ -56,10 +56,10 @@ async fn admit(state: &ApiState, request: &ServiceRequest) -> Result<(), ApiErro
             return Err(unauthorized("no credentials were given"));
         }
         Some(presented) => match credentials::check(state, presented, &who).await? {
-            Some(caller) => Some(caller),
-            None if open => None,
-            None => {
-                credentials::failed(state, request, &who, address).await;
+            Ok(caller) => Some(caller),
+            Err(_) if open => None,
+            Err(reason) => {
+                credentials::failed(state, request, address, reason).await;
                 return Err(unauthorized("the credentials are not valid"));
             }
         },

@@ -19,7 +19,8 @@ use crate::error::ApiError;
 use crate::state::ApiState;
 
 /// Contents that outputs can have and that are served as what they are.
-const FORMATS: [&str; 11] = ["png", "jpeg", "webp", "gif", "mp4", "webm", "wav", "mp3", "flac", "ogg", "glb"];
+pub(crate) const FORMATS: [&str; 11] =
+    ["png", "jpeg", "webp", "gif", "mp4", "webm", "wav", "mp3", "flac", "ogg", "glb"];
 
 /// `GET /health`: 200 while the process can answer at all.
 pub(crate) async fn health(state: Data<ApiState>) -> Json<Value> {

@@ -79,6 +79,8 @@ pub(crate) async fn retry_job(
         let detail = "what the job was about was removed when it ended (PRIVACY_MODE): it can't be run again";
         return Err(ApiError::new(ErrorCode::Conflict, detail).recommend("submit it anew with POST /jobs"));
     }
+    // Whoever has it run again, it stays its owner's.
+    let caller = Caller { owner: job.owner.clone(), ..caller };
     let request = JobRequest::again(job);
     let besides = Besides { retry_of: Some(id), ..Besides::default() };
     let submission = submit(&state, &caller, request, correlation, besides).await?;

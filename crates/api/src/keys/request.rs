@@ -1,7 +1,7 @@
 //! The body of `POST /keys`: read strictly, every fault at once.
 
-use gateway_core::access::{KeyRights, MAX_WEIGHT};
-use gateway_core::{Fault, Role, Timestamp};
+use gateway_core::access::{KeyRights, MAX_WEIGHT, MAX_WORKFLOWS};
+use gateway_core::{Fault, Owner, Role, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
@@ -9,7 +9,6 @@ use crate::error::ApiError;
 const FIELDS: &str = "name, role, expiresAt, rateLimit, queueLimit, runningLimit, weight, workflows, raw";
 /// Fields for which null is as good as nothing.
 const OPTIONAL: [&str; 6] = ["expiresAt", "rateLimit", "queueLimit", "runningLimit", "weight", "workflows"];
-const MAX_WORKFLOWS: usize = 100;
 
 /// What a new key is to be.
 #[derive(Debug, PartialEq)]
@@ -50,11 +49,10 @@ pub(super) fn read(body: Map<String, Value>, now: Timestamp) -> Result<KeyReques
 
 /// Names of other callers begin otherwise: no key can be made that is one of them.
 fn name(value: &Value) -> Result<String, String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
-    let name = value.as_str().filter(|name| (1..=64).contains(&name.len()) && name.bytes().all(plain));
-    let name = name.filter(|name| !name.starts_with("key-") && *name != "local");
-    name.map(str::to_owned)
-        .ok_or_else(|| String::from("must be 1 to 64 of A-Z, a-z, 0-9, ., _, @ and -, not beginning with key-"))
+    let name = value.as_str().filter(|name| Owner::named(name).is_some());
+    name.map(str::to_owned).ok_or_else(|| {
+        String::from("must be 1 to 64 of A-Z, a-z, 0-9, ., _, @ and -, not beginning with key- and not local")
+    })
 }
 
 fn role(value: &Value) -> Result<Role, String> {

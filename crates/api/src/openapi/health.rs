@@ -34,6 +34,7 @@ fn health(method: &'static str) -> Operation {
         "queue": {"backend": "memory", "depth": 0, "paused": false},
         "database": "sqlite",
         "workers": [{"id": examples::WORKER, "backends": [backend], "state": "running"}],
+        "warnings": [],
     });
     Operation::new(method, "/health", &id(method, "getHealth"), TAG)
         .about("How all of it is", "200 while the process can answer at all, whatever else is broken.")

@@ -65,8 +65,17 @@ fn create() -> Operation {
         "callbackUrl": "https://example.com/hooks",
         "output": {"format": "webp", "quality": 90},
     });
-    let examples =
-        [("usual", "A picture.", usual), ("told", "One that tells how it went, and may be sent again.", told)];
+    let graph = json!({
+        "workflow": {
+            "1": {"class_type": "EmptyImage", "inputs": {"width": 512, "height": 512, "batch_size": 1, "color": 255}},
+            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+        },
+    });
+    let examples = [
+        ("usual", "A picture.", usual),
+        ("told", "One that tells how it went, and may be sent again.", told),
+        ("graph", "A graph that is not registered, where that is allowed.", graph),
+    ];
     Operation::new("POST", "/jobs", "createJob", TAG)
         .about(
             "Submit a job",
@@ -79,7 +88,7 @@ fn create() -> Operation {
             json!({"type": "string"}),
             "wait=5",
         ))
-        .takes("JobRequest", &examples)
+        .takes("AnyJobRequest", &examples)
         .answers(200, done())
         .answers(202, onward(Answer::json("It waits.", "AcceptedJob", examples::accepted()).header("Location")))
         .fails(&[ErrorCode::Forbidden, ErrorCode::WorkflowNotFound, ErrorCode::Gone, ErrorCode::IdempotencyKeyReused])

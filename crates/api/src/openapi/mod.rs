@@ -59,11 +59,10 @@ const TAGS: [(&str, &str); 12] = [
     ("Description", "The API itself. Asks for no credentials."),
 ];
 
-/// The document as text, as it is kept in `docs/openapi.json`.
+/// The document as text: what is served, and what `docs/openapi.json` has.
 pub fn openapi() -> String {
     // Of texts and numbers alone: there is nothing that could not be written.
-    let text = serde_json::to_string_pretty(&document()).unwrap_or_default();
-    text + "\n"
+    serde_json::to_string_pretty(&document()).unwrap_or_default()
 }
 
 fn document() -> Value {

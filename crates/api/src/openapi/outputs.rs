@@ -72,7 +72,8 @@ fn bytes(description: &str, whole: bool) -> Answer {
     if !whole {
         return answer;
     }
-    let types = SHOWN_TYPES.into_iter().map(|(content_type, _)| content_type).chain([OPAQUE_TYPE]);
+    // First what generated clients read as bytes: most look at one type alone.
+    let types = [OPAQUE_TYPE].into_iter().chain(SHOWN_TYPES.into_iter().map(|(content_type, _)| content_type));
     types.fold(answer, |answer, content_type| {
         answer.content(content_type, json!({"schema": {"type": "string", "format": "binary"}}))
     })

@@ -9,9 +9,6 @@ use super::{KeyHash, MAX_KEY_LENGTH, hash};
 const STRONG_LENGTH: usize = 16;
 /// With fewer different characters than this, too.
 const STRONG_VARIETY: usize = 5;
-const MAX_NAME_LENGTH: usize = 64;
-/// How the owners of keys without a name start; no name may.
-const NAMELESS: &str = "key-";
 
 /// Why a list of keys is refused. Entries are counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +24,10 @@ pub enum KeyListError {
     #[error("API key {0} has a role other than admin and user")]
     Role(usize),
     /// A name that cannot be an owner's.
-    #[error("the name of API key {0} has to be 1 to 64 characters of A-Z a-z 0-9 . _ @ - and may not start with key-")]
+    #[error(
+        "the name of API key {0} has to be 1 to 64 characters of A-Z a-z 0-9 . _ @ -, may not start with key- and may \
+         not be local, which is whoever is asked for no credentials"
+    )]
     Name(usize),
     /// The same key twice.
     #[error("API key {0} is the same as API key {1}")]
@@ -60,8 +60,7 @@ impl ConfiguredKey {
         let role = Role::parse(role).ok_or(KeyListError::Role(entry))?;
         let hash = hash(key);
         let owner = match name {
-            Some(name) if is_name(name) => Owner::new(name),
-            Some(_) => return Err(KeyListError::Name(entry)),
+            Some(name) => Owner::named(name).ok_or(KeyListError::Name(entry))?,
             None => nameless(&hash),
         };
         Ok(Self { role, owner, entry, weak: is_weak(key), hash })
@@ -117,13 +116,8 @@ impl ConfiguredKeys {
     }
 }
 
-fn is_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
-    (1..=MAX_NAME_LENGTH).contains(&name.len()) && name.bytes().all(allowed) && !name.starts_with(NAMELESS)
-}
-
 fn nameless(hash: &KeyHash) -> Owner {
-    Owner::new(format!("{NAMELESS}{}", hash.to_hex().chars().take(8).collect::<String>()))
+    Owner::nameless(&hash.to_hex().chars().take(8).collect::<String>())
 }
 
 fn is_weak(key: &str) -> bool {
@@ -178,6 +172,7 @@ mod tests {
             ("hunter2:user:".to_owned(), E::Name(1)),
             ("hunter2:user:a b".to_owned(), E::Name(1)),
             ("hunter2:user:key-01234567".to_owned(), E::Name(1)),
+            ("hunter2:user:local".to_owned(), E::Name(1)),
             ("hunter2:user:jürgen".to_owned(), E::Name(1)),
             (format!("hunter2:user:{}", "n".repeat(65)), E::Name(1)),
             ("hunter2:user,b:user,hunter2:admin:c".to_owned(), E::Duplicate(3, 1)),

@@ -39,6 +39,10 @@ pub(crate) async fn run(setting: &Setting<'_>, args: Demo) -> Result<(), Failure
     }
     // What a demo makes is for whoever runs it, not for workers elsewhere.
     settings.queue.redis = None;
+    // Its own client, and who copies its commands, need not trust the certificate.
+    if settings.access.tls.take().is_some() {
+        output.note("note: a demo serves without TLS; TLS_CERT and TLS_KEY are for `comfyui-gateway run`");
+    }
     for warning in &settings.warnings {
         output.note(format!("warning: {warning}"));
     }

@@ -2,13 +2,13 @@
 
 use gateway_auth::key::ApiKey;
 use gateway_config::{Overrides, Settings};
-use gateway_core::access::KeyRights;
-use gateway_core::{Role, Timestamp};
+use gateway_core::access::{KeyRights, MAX_WORKFLOWS};
+use gateway_core::{Owner, Role, Timestamp};
 use gateway_db::{Database, DbError, NewAudit, StoredKey};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::cli::{CreateKey, Keys, Setting};
+use crate::cli::{CreateKey, Keys, KeysCommand, Setting};
 use crate::exit::Failure;
 use crate::http::{Remote, elsewhere};
 use crate::stores::open_beside;
@@ -18,28 +18,31 @@ const DAY_MS: i64 = 86_400_000;
 const ACTOR: &str = "cli";
 
 /// Runs one of them.
-pub(crate) async fn run(setting: &Setting<'_>, command: Keys) -> Result<(), Failure> {
+pub(crate) async fn run(setting: &Setting<'_>, keys: Keys) -> Result<(), Failure> {
     let settings = setting.load(&Overrides::default())?;
-    let place = Place::open(&settings).await?;
-    match command {
-        Keys::Create(args) => create(setting, &place, args).await,
-        Keys::List => list(setting, &place).await,
-        Keys::Revoke { id } => revoke(setting, &place, &id).await,
+    let place = Place::open(&settings, keys.gateway.as_deref()).await?;
+    match keys.command {
+        KeysCommand::Create(args) => create(setting, &place, args).await,
+        KeysCommand::List => list(setting, &place).await,
+        KeysCommand::Revoke { id } => revoke(setting, &place, &id).await,
     }
 }
 
 /// Where the keys are.
 enum Place {
     Database(Database),
-    /// A gateway holds the database.
-    Gateway(Remote, DbError),
+    /// A gateway that was named, or that holds the database.
+    Gateway(Remote, Option<DbError>),
 }
 
 impl Place {
-    async fn open(settings: &Settings) -> Result<Self, Failure> {
+    async fn open(settings: &Settings, gateway: Option<&str>) -> Result<Self, Failure> {
+        if let Some(url) = gateway {
+            return Ok(Self::Gateway(Remote::new(url)?.with_key(settings), None));
+        }
         match open_beside(settings).await {
             Ok(database) => Ok(Self::Database(database)),
-            Err(held @ DbError::InUse { .. }) => Ok(Self::Gateway(Remote::local(settings)?, held)),
+            Err(held @ DbError::InUse { .. }) => Ok(Self::Gateway(Remote::local(settings)?, Some(held))),
             Err(error) => Err(Failure::failed(error)),
         }
     }
@@ -66,7 +69,7 @@ async fn create(setting: &Setting<'_>, place: &Place, args: CreateKey) -> Result
                 }
             }
             let made = remote.send(Method::POST, "/keys", Some(&body)).await;
-            made.map_err(|error| elsewhere(error, held))?
+            made.map_err(|error| elsewhere(error, held.as_ref()))?
         }
     };
     let key = made.get("key").and_then(Value::as_str).unwrap_or_default();
@@ -79,10 +82,12 @@ async fn create(setting: &Setting<'_>, place: &Place, args: CreateKey) -> Result
 
 async fn store(database: &Database, args: &CreateKey, rights: KeyRights) -> Result<Value, Failure> {
     let role = Role::parse(&args.role).ok_or_else(|| Failure::usage("--role must be admin or user"))?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
-    let named = (1..=64).contains(&args.name.len()) && args.name.bytes().all(plain);
-    if !named || args.name.starts_with("key-") || args.name == "local" {
-        return Err(Failure::usage("--name must be 1 to 64 of A-Z, a-z, 0-9, ., _, @ and -, not beginning with key-"));
+    if Owner::named(&args.name).is_none() {
+        let allowed = "1 to 64 of A-Z, a-z, 0-9, ., _, @ and -, not beginning with key- and not local";
+        return Err(Failure::usage(format!("--name must be {allowed}")));
+    }
+    if args.workflow.len() > MAX_WORKFLOWS {
+        return Err(Failure::usage(format!("--workflow can be given {MAX_WORKFLOWS} times at most")));
     }
     let secret = ApiKey::generate(&rand::random());
     let now = database.now();
@@ -110,7 +115,7 @@ async fn list(setting: &Setting<'_>, place: &Place) -> Result<(), Failure> {
             keys.iter().map(view).collect()
         }
         Place::Gateway(remote, held) => {
-            let answer = remote.get("/keys").await.map_err(|error| elsewhere(error, held))?;
+            let answer = remote.get("/keys").await.map_err(|error| elsewhere(error, held.as_ref()))?;
             answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default()
         }
     };
@@ -156,7 +161,7 @@ async fn revoke(setting: &Setting<'_>, place: &Place, id: &str) -> Result<(), Fa
         }
         Place::Gateway(remote, held) => {
             let sent = remote.send(Method::DELETE, &format!("/keys/{id}"), None).await;
-            sent.map_err(|error| elsewhere(error, held))?;
+            sent.map_err(|error| elsewhere(error, held.as_ref()))?;
         }
     }
     setting.output.say(format!("{id} is revoked: within a second no replica takes it any more"));
@@ -173,7 +178,7 @@ async fn note(database: &Database, action: &'static str, target: &str) -> Result
         address: String::new(),
         detail: String::new(),
     };
-    database.audit(entry).await.map_err(Failure::failed)
+    database.audit(entry).await.map(drop).map_err(Failure::failed)
 }
 
 fn now() -> Result<Timestamp, Failure> {

@@ -115,7 +115,8 @@ pub(crate) async fn follow(remote: &Remote, id: &str, output: Output) -> Result<
     }
 }
 
-fn bar(output: Output) -> ProgressBar {
+/// A bar on a terminal where a person reads; else a hidden one.
+pub(crate) fn bar(output: Output) -> ProgressBar {
     if output.is_json() || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

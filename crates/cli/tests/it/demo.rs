@@ -45,6 +45,16 @@ fn with_comfyui_url_the_demo_says_that_it_is_real_and_uses_it() {
 }
 
 #[test]
+fn a_demo_serves_without_tls_and_says_so() {
+    let mut place = Place::new();
+    place.set("TLS_CERT", "none.pem");
+    place.set("TLS_KEY", "none.pem");
+    let demo = place.run(&["demo", "--once", "--port", "0"]).expect(0);
+    demo.says(&["a demo serves without TLS"]);
+    assert!(demo.out.contains("gateway   http://127.0.0.1:"), "{}", demo.out);
+}
+
+#[test]
 fn a_comfyui_that_is_nowhere_ends_the_demo_with_4_and_no_picture_is_claimed() {
     let mut place = Place::new();
     place.set("COMFYUI_URL", "http://127.0.0.1:9");

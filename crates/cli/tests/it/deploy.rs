@@ -91,6 +91,54 @@ fn the_stack_has_all_its_parts_each_with_a_health_check_and_settings_that_the_ga
     }
 }
 
+/// What decides who may call, and what bounds callers.
+const ACCESS: [&str; 14] = [
+    "API_KEYS",
+    "JWT_SECRET",
+    "JWT_PUBLIC_KEY",
+    "JWT_ALGORITHM",
+    "JWT_AUDIENCE",
+    "JWT_ISSUER",
+    "JWT_ROLE_CLAIM",
+    "GATEWAY_ENV",
+    "TRUSTED_PROXIES",
+    "PRIVACY_MODE",
+    "OWNER_QUEUE_LIMIT",
+    "OWNER_RUNNING_LIMIT",
+    "ALLOW_RAW_WORKFLOWS",
+    "CORS_ORIGINS",
+];
+
+#[test]
+fn who_may_call_is_handed_on_everywhere() {
+    let compose_files = ["docker-compose.yml", "docker-compose.yml", "deploy/compose.single.yml"];
+    for (path, service) in compose_files.into_iter().zip(["api-1", "api-2", "gateway"]) {
+        let given = compose(path)["services"][service]["environment"].clone();
+        let missing: Vec<&str> = ACCESS.into_iter().filter(|name| given.get(*name).is_none()).collect();
+        assert!(missing.is_empty(), "{path}, {service}: {missing:?}");
+    }
+    for paths in [
+        &["deploy/systemd/gateway.env.example"][..],
+        &["deploy/kubernetes/configmap.yaml", "deploy/kubernetes/secret.example.yaml"],
+    ] {
+        let text: String = paths.iter().map(|path| read(path)).collect();
+        let missing: Vec<&str> = ACCESS.into_iter().filter(|name| !text.contains(name)).collect();
+        assert!(missing.is_empty(), "{paths:?}: {missing:?}");
+    }
+}
+
+#[test]
+fn the_apis_of_the_stack_believe_its_own_balancer_and_no_other_network() {
+    let file = compose("docker-compose.yml");
+    let subnet = file["networks"]["default"]["ipam"]["config"][0]["subnet"].as_str().expect("a network");
+    let api = environment(&file["services"]["api-1"]);
+    let (_, trusted) = api.iter().find(|(name, _)| name == "TRUSTED_PROXIES").expect("trusted proxies");
+    assert_eq!(trusted.trim_end_matches(','), substituted(subnet));
+    let balancer = read("deploy/haproxy.cfg");
+    assert!(balancer.contains("option forwardfor") && balancer.contains("del-header X-Forwarded-For unless"));
+    assert!(read("deploy/nginx.conf").contains("proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"));
+}
+
 #[test]
 fn kubernetes_gives_no_variable_that_the_gateway_does_not_read() {
     let known: BTreeSet<&str> = VARIABLES.iter().map(|variable| variable.name).collect();

@@ -1,6 +1,7 @@
 //! The command line as a user meets it: the built binary, each time in a folder of its own.
 #![cfg(test)]
 
+mod audit;
 mod demo;
 mod deploy;
 mod doctor;

@@ -58,6 +58,10 @@ impl Place {
         self.variables.insert(name.to_owned(), value.to_owned());
     }
 
+    pub(crate) fn get(&self, name: &str) -> &str {
+        self.variables.get(name).unwrap_or_else(|| panic!("{name} is not set"))
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -1,4 +1,4 @@
-//! Servers behind TLS: ComfyUI (`https` for calls, `wss` for events) and Redis (`rediss`).
+//! Servers behind TLS: ComfyUI (`https` for calls, `wss` for events) and Redis (`rediss`); and the gateway itself.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -38,6 +38,24 @@ async fn front(behind: SocketAddr) -> (SocketAddr, String) {
         }
     });
     (address, cert.pem())
+}
+
+#[test]
+fn a_gateway_that_serves_over_tls_says_https_and_commands_reach_it_there() {
+    let names = ["127.0.0.1", "localhost"].map(String::from);
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).expect("a certificate");
+    let mut place = Place::new();
+    place.write("gateway.pem", &cert.pem());
+    place.write("gateway.key", &signing_key.serialize_pem());
+    place.set("TLS_CERT", "gateway.pem");
+    place.set("TLS_KEY", "gateway.key");
+    place.set("SSL_CERT_FILE", "gateway.pem");
+    let gateway = place.start_gateway();
+    let serves = |line: &str| line.contains("\"the gateway serves\"").then(|| url_of(line)).flatten();
+    let url = gateway.err.find("the gateway serves", serves);
+    assert!(url.starts_with("https://127.0.0.1:"), "{url}");
+    place.run(&["list-workflows"]).expect(0);
+    place.run(&["keys", "list", "--gateway", &url]).expect(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,10 @@
 //! The contract of the gateway, proved against a whole one with a simulated ComfyUI.
 #![cfg(test)]
 
+mod access;
 mod api;
 mod comfy;
+mod contract;
 mod delivery;
 mod postgres;
 mod privacy;

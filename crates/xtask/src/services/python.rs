@@ -9,7 +9,12 @@ use super::{check, install, program};
 use crate::shell::root;
 
 /// Packages with their versions: what is tested against does not change by itself.
-const PACKAGES: &[&str] = &["standardwebhooks==1.1.0"];
+const PACKAGES: &[&str] = &[
+    "standardwebhooks==1.1.0",
+    "schemathesis==4.32.5",
+    "openapi-spec-validator==0.9.0",
+    "openapi-python-client==0.29.1",
+];
 
 /// The interpreter.
 pub(super) struct Python(PathBuf);

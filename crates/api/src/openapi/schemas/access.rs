@@ -1,5 +1,6 @@
 //! Keys of callers, and the audit log.
 
+use gateway_core::access::MAX_WEIGHT;
 use serde_json::{Value, json};
 
 use super::{between, closed, count, flag, list, matching, object, one_of, or_null, page, sha256, text, time, with};
@@ -41,7 +42,11 @@ fn new_key() -> Value {
             ),
             (
                 "weight?",
-                or_null(between("How much its owner gets where others wait, too; 1 where it is left out.", 1, 100)),
+                or_null(between(
+                    "How much its owner gets where others wait, too; 1 where it is left out.",
+                    1,
+                    MAX_WEIGHT.into(),
+                )),
             ),
             ("workflows?", or_null(workflows)),
             ("raw?", flag("Whether it may run graphs that are not registered.")),

@@ -8,7 +8,9 @@ use super::{anything, closed, count, list, object, one_of, or_null, schema, sha2
 
 pub(super) fn all() -> Vec<(&'static str, Value)> {
     vec![
-        ("BatchRequest", batch_request()),
+        ("BatchOfItems", batch_of_items()),
+        ("BatchOfSweep", batch_of_sweep()),
+        ("BatchRequest", json!({"oneOf": [schema("BatchOfItems"), schema("BatchOfSweep")]})),
         ("Batch", object("A batch.", &[&batch()[..], &batch_answer()].concat())),
         ("CanceledBatch", canceled_batch()),
         ("Upload", upload()),
@@ -23,24 +25,28 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
     ]
 }
 
-fn batch_request() -> Value {
+fn batch_of_items() -> Value {
     let item = closed(
         "What one job has of its own, in place of what is common.",
         &[("inputs?", anything("Values.")), ("params?", anything("Values."))],
     );
     let items = with(with(list("A job each.", item), "minItems", json!(1)), "maxItems", json!(1000));
+    closed("Many jobs of one workflow, each named.", &[&shared()[..], &[("items", items)]].concat())
+}
+
+fn batch_of_sweep() -> Value {
     let sweep = json!({
         "type": "object",
         "minProperties": 1,
-        "additionalProperties": {"type": "array", "minItems": 1},
-        "description": "In place of `items`: lists of values. Every combination is a job, 1,000 at most; the last name changes fastest.",
+        "additionalProperties": {"type": "array", "items": {}, "minItems": 1},
+        "description": "Lists of values. Every combination is a job, 1,000 at most; the last name changes fastest.",
     });
-    let shared: Vec<(&str, Value)> = job_fields().into_iter().filter(|(name, _)| *name != "webhookEvents?").collect();
-    let request = closed(
-        "Many jobs of one workflow, accepted together or not at all. It has `items` or `sweep`, not both.",
-        &[&shared[..], &[("items?", items), ("sweep?", sweep)]].concat(),
-    );
-    with(request, "oneOf", json!([{"required": ["items"]}, {"required": ["sweep"]}]))
+    closed("Many jobs of one workflow: every combination.", &[&shared()[..], &[("sweep", sweep)]].concat())
+}
+
+/// What all jobs of a batch share. The batch tells once, so there is no choice of events.
+fn shared() -> Vec<(&'static str, Value)> {
+    job_fields().into_iter().filter(|(name, _)| *name != "webhookEvents?").collect()
 }
 
 fn batch() -> [(&'static str, Value); 8] {

@@ -42,6 +42,7 @@ fn health() -> Value {
             ("queue", queue),
             ("database", one_of("Where jobs are kept.", &["sqlite", "postgres"])),
             ("workers", list("All workers that live.", worker)),
+            ("warnings", list("What is dangerous about servers that work.", warning())),
         ],
     )
 }
@@ -58,6 +59,18 @@ fn backend() -> Value {
             ("devices?", list("Its devices.", text("A device."))),
             ("models?", models),
             ("problem?", text("What is wrong, and what may help.")),
+        ],
+    )
+}
+
+fn warning() -> Value {
+    object(
+        "Known holes of a ComfyUI server's version.",
+        &[
+            ("comfyui", text("The server's URL; `hidden` in production.")),
+            ("version", text("Its version.")),
+            ("holes", list("Which.", text("The name of a hole, as it is published."))),
+            ("message", text("What to do.")),
         ],
     )
 }

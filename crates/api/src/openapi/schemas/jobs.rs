@@ -1,5 +1,6 @@
 //! Jobs: asked for, shown, watched; and their outputs.
 
+use gateway_core::ids::RAW_PREFIX;
 use gateway_core::webhook::WebhookEvent;
 use gateway_core::{JobStatus, Priority};
 use serde_json::{Value, json};
@@ -12,7 +13,9 @@ use super::{
 pub(super) fn all() -> Vec<(&'static str, Value)> {
     let states = JobStatus::ALL.map(JobStatus::as_str);
     vec![
-        ("JobRequest", closed("What is to be made.", &job_fields())),
+        ("JobRequest", closed("What is to be made of a registered workflow.", &job_fields())),
+        ("GraphRequest", graph_request()),
+        ("AnyJobRequest", json!({"oneOf": [schema("JobRequest"), schema("GraphRequest")]})),
         ("Metadata", metadata()),
         ("OutputWish", output_wish()),
         ("JobStatus", one_of("Where a job stands; the last three never change.", &states)),
@@ -47,11 +50,13 @@ pub(super) fn job_fields() -> [(&'static str, Value); 11] {
         "maxLength": 2048,
         "description": "Who is told how it goes: http:// or https://, to a host that the operator allows.",
     });
+    let workflow_id = with(text("The workflow."), "minLength", json!(1));
+    let workflow_id = with(workflow_id, "not", json!({"pattern": format!("^{RAW_PREFIX}")}));
     let names = WebhookEvent::OF_JOBS.map(WebhookEvent::as_str);
     let events =
         list("Of what; the last three where nothing is said. Needs `callbackUrl`.", one_of("An event.", &names));
     [
-        ("workflowId", with(text("The workflow."), "minLength", json!(1))),
+        ("workflowId", workflow_id),
         ("inputs?", anything("Values of placeholders, as the workflow's schema says. A file is a `FileInput`.")),
         ("params?", or_null(anything("Further values; one namespace with `inputs`."))),
         ("priority?", priority),
@@ -63,6 +68,18 @@ pub(super) fn job_fields() -> [(&'static str, Value); 11] {
         ("timeoutMs?", or_null(between("The longest run in ComfyUI; waiting does not count.", 1_000, 21_600_000))),
         ("notBefore?", or_null(time("Not to be run earlier; within 366 days."))),
     ]
+}
+
+/// The same for a graph, whose values stand in it.
+fn graph_request() -> Value {
+    let graph = ("workflow", schema("Graph"));
+    let about_workflow = ["workflowId", "inputs?", "params?"];
+    let rest = job_fields().into_iter().filter(|(name, _)| !about_workflow.contains(name));
+    let fields: Vec<(&str, Value)> = [graph].into_iter().chain(rest).collect();
+    closed(
+        "What is to be made by a graph that is not registered, where the operator and the caller's key allow that.",
+        &fields,
+    )
 }
 
 fn metadata() -> Value {

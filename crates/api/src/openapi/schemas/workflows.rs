@@ -1,5 +1,6 @@
 //! Workflows: registered, shown, tried.
 
+use gateway_core::ids::RAW_PREFIX;
 use serde_json::{Value, json};
 
 use super::{anything, closed, count, list, matching, object, or_null, page, schema, text, time, with};
@@ -44,7 +45,7 @@ fn request(id: &'static str) -> [(&'static str, Value); 7] {
                             where none is given.";
     let outputs = "Ids of the nodes whose results count; all that save something where none is named.";
     [
-        (id, schema("WorkflowId")),
+        (id, new_id()),
         ("name?", or_null(with(text("For people; the id where there is none."), "maxLength", json!(200)))),
         ("description?", or_null(with(text("For people."), "maxLength", json!(4000)))),
         ("workflow", schema("Graph")),
@@ -52,6 +53,12 @@ fn request(id: &'static str) -> [(&'static str, Value); 7] {
         ("outputs?", or_null(list(outputs, text("A node's id.")))),
         ("requirements?", or_null(anything("Kept and shown."))),
     ]
+}
+
+/// Those that begin otherwise are of graphs that came with jobs.
+fn new_id() -> Value {
+    let id = matching("1 to 64 of a-z, 0-9, _ and -; not beginning with `raw_`.", "^[a-z0-9_-]{1,64}$");
+    with(id, "not", json!({"pattern": format!("^{RAW_PREFIX}")}))
 }
 
 fn summary() -> [(&'static str, Value); 6] {

@@ -21,7 +21,7 @@ pub(super) fn unusable(error: &ConfigError) -> Vec<Finding> {
     }
 }
 
-/// Looks at the settings. `has_keys`: whether the database has a usable key, where that is known.
+/// Looks at the settings. `has_keys`: whether a key was ever made in the database, where that is known.
 pub(super) fn look(settings: &Settings, env_file: &Path, has_keys: Option<bool>) -> Vec<Finding> {
     let access = &settings.access;
     let asks = if access.keys.is_empty() && access.tokens.is_none() { has_keys } else { Some(true) };

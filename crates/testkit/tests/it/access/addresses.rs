@@ -90,7 +90,10 @@ async fn behind_two_proxies_the_list_is_walked_from_the_right_as_far_as_it_is_tr
     let lines = |number: usize| nothing().at(&format!("192.0.2.{number}")).at("198.51.100.2,10.0.0.7").at("10.0.0.8");
     assert_eq!(admitted(&test, lines).await, FEW);
     // The outer proxy was passed by: the inner one has seen the caller itself.
-    assert_eq!(admitted(&test, |number| nothing().at(&format!("10.0.0.7, 198.51.100.3, 192.0.3.{number}"))).await, MANY);
+    assert_eq!(
+        admitted(&test, |number| nothing().at(&format!("10.0.0.7, 198.51.100.3, 192.0.3.{number}"))).await,
+        MANY
+    );
     // It ends where somebody wrote what is no address.
     assert_eq!(admitted(&test, |number| nothing().at(&format!("192.0.2.{number}, x, 10.0.0.9"))).await, FEW);
 }

@@ -32,7 +32,14 @@ async fn seqs(test: &TestGateway, path: &str) -> Vec<u64> {
 }
 
 /// Does `method path` under this correlation id; asserts the status of the answer.
-async fn act(test: &TestGateway, who: &Shown, id: &str, asked: (Method, &str), body: Option<Value>, status: u16) -> Value {
+async fn act(
+    test: &TestGateway,
+    who: &Shown,
+    id: &str,
+    asked: (Method, &str),
+    body: Option<Value>,
+    status: u16,
+) -> Value {
     let mut asked = request(test, &who.clone().and("x-request-id", id), asked.0, asked.1);
     if let Some(body) = body {
         asked = asked.json(&body);
@@ -137,10 +144,28 @@ async fn noted(test: &TestGateway, before: u64, expected: &[(&str, &str, &str, &
         let (time, hash) = (fields.remove("time").expect("a time"), fields.remove("hash").expect("a hash"));
         let at = time.as_str().and_then(Timestamp::parse).expect("a time");
         assert!((at.as_millis() - now_ms()).abs() < 600_000 && hash.as_str().map(str::len) == Some(64));
+        let detail = if *action == "login.failed" { "unknown" } else { "" };
         let expected = json!({"seq": before + number, "actor": actor, "address": address, "action": action,
-            "target": target, "correlationId": format!("act-{number}"), "detail": ""});
+            "target": target, "correlationId": format!("act-{number}"), "detail": detail});
         assert_eq!(entry, expected);
     }
+}
+
+#[tokio::test]
+async fn a_job_that_is_run_again_after_its_workers_were_lost_is_noted() {
+    let test = online(guarded()).await;
+    test.sim.update(|switches| switches.node_ms = 60_000);
+    let job = submit(&test, &key(ALICE), &wish("tiny", json!({"color": 1})), 202).await;
+    test.wait_status(&job, "running").await;
+    // As the sweep does with a claim that ran out, for a job that may lose one worker.
+    let far = Timestamp::from_millis(i64::MAX);
+    test.gateway().database().recover_jobs(far, 1, 10).await.expect("the database");
+    let path = format!("/queue/dead/{job}/retry");
+    refused(&post(&test, &key(ALICE), &path, &json!({})).await, ErrorCode::Forbidden);
+    let _again = post(&test, &key(ADMIN), &path, &json!({})).await.expect(202);
+    let noted = entries(&test, "/audit?action=queue.retry").await;
+    let told: Vec<_> = noted.iter().map(|entry| (text(entry, "/actor"), text(entry, "/target"))).collect();
+    assert_eq!(told, [(String::from("key:boss"), job)]);
 }
 
 #[tokio::test]

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use gateway_core::{ErrorCode, Timestamp};
-use gateway_testkit::{TestGateway, until};
+use gateway_testkit::{TestBuilder, TestGateway, until};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    ADMIN, ALICE, Made, UNKNOWN, bearer, checksum, delete, forged, from_now, get, guarded, key, make, now_ms, offline,
-    post, refused, text,
+    ADMIN, ALICE, Made, UNKNOWN, bearer, checksum, delete, forged, from_now, get, guarded, key, make, nothing, now_ms,
+    offline, post, refused, text,
 };
 
 /// For how long a key may still be taken somewhere once it was revoked.
@@ -58,11 +58,15 @@ async fn a_key_is_shown_once_and_kept_as_a_hash() {
     for (field, value) in wish.as_object().expect("an object").iter().filter(|(field, _)| *field != "raw") {
         assert_eq!(&made[field], value, "{field}");
     }
-    assert_eq!((&made["createdBy"], &made["lastUsedAt"], &made["revokedAt"]), (&json!("key:boss"), &json!(null), &json!(null)));
+    assert_eq!(
+        (&made["createdBy"], &made["lastUsedAt"], &made["revokedAt"]),
+        (&json!("key:boss"), &json!(null), &json!(null))
+    );
     let _used = get(&test, &key(&secret), "/jobs").await.expect(200);
     let _used = get(&test, &bearer(&secret), "/jobs").await.expect(200);
     let hash: String = Sha256::digest(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    let files = ["gateway.db", "gateway.db-wal"].map(|name| std::fs::read(test.folder().join(name)).unwrap_or_default());
+    let files =
+        ["gateway.db", "gateway.db-wal"].map(|name| std::fs::read(test.folder().join(name)).unwrap_or_default());
     let kept = files.concat();
     let holds = |part: &str| kept.windows(part.len()).any(|window| window == part.as_bytes());
     let inner = secret.get(12..55).expect("a key");
@@ -86,6 +90,8 @@ async fn a_wrong_wish_makes_no_key_and_is_told_all_that_is_wrong() {
         ("rateLimit", json!(1.5)),
         ("rateLimit", json!(4_294_967_296_u64)),
         ("queueLimit", json!("7")),
+        ("runningLimit", json!(0)),
+        ("weight", json!(101)),
         ("workflows", json!([])),
         ("workflows", json!("tiny")),
         ("workflows", json!([null])),
@@ -140,6 +146,28 @@ async fn a_key_that_revokes_itself_is_done() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_has_had_a_key_stays_closed_whatever_became_of_it() {
+    for expires in [false, true] {
+        let mut test = TestBuilder::default().comfyui_url(super::NOWHERE).start_unready().await;
+        let _open = get(&test, &nothing(), "/jobs").await.expect(200);
+        let end = expires.then(|| from_now(3_000));
+        let boss = make(&test, json!({"name": "boss", "role": "admin", "expiresAt": end})).await;
+        let itself = key(&boss.key);
+        if !expires {
+            let _gone = delete(&test, &itself, &format!("/keys/{}", boss.id)).await.expect(204);
+        }
+        until("the key is over", || async { (get(&test, &itself, "/jobs").await.status == 401).then_some(()) }).await;
+        for path in ["/jobs", "/keys", "/workflows", "/audit"] {
+            refused(&get(&test, &nothing(), path).await, ErrorCode::AuthFailed);
+        }
+        test.stop_gateway().await;
+        test.start_gateway().await;
+        refused(&post(&test, &nothing(), "/keys", &json!({"name": "mine"})).await, ErrorCode::AuthFailed);
+        assert_eq!(test.get("/capabilities").await.expect(200).json()["features"]["auth"], json!(true));
+    }
+}
+
+#[tokio::test]
 async fn a_key_ends_when_it_was_said_to_and_not_before() {
     let test = offline(guarded()).await;
     let wish = json!({"name": "shop", "expiresAt": from_now(3_000)});
@@ -162,10 +190,9 @@ async fn the_last_use_of_a_key_is_noted_to_the_minute() {
     let (used, unused) = (make(&test, json!({"name": "a"})).await, make(&test, json!({"name": "b"})).await);
     let before = now_ms();
     let _used = get(&test, &key(&used.key), "/jobs").await.expect(200);
-    let first = until("the use is noted", || async {
-        Timestamp::parse(shown(&test, &used.id).await["lastUsedAt"].as_str()?)
-    })
-    .await;
+    let first =
+        until("the use is noted", || async { Timestamp::parse(shown(&test, &used.id).await["lastUsedAt"].as_str()?) })
+            .await;
     assert!((before - 1..=now_ms()).contains(&first.as_millis()), "{first}");
     // Neither what fails nor what comes in the same minute is noted, and a start changes nothing about that.
     refused(&get(&test, &key(&forged(&unused.key)), "/jobs").await, ErrorCode::AuthFailed);
@@ -221,7 +248,7 @@ async fn what_is_nearly_a_key_is_none() {
     }
     for value in [&b"\xff\xfe"[..], b"", b"\xc3\xa9"] {
         number += 1;
-        let shown = super::nothing().and("x-api-key", value).at(&super::somewhere(number));
+        let shown = nothing().and("x-api-key", value).at(&super::somewhere(number));
         refused(&get(&test, &shown, "/jobs").await, ErrorCode::AuthFailed);
     }
     for twice in [
@@ -236,7 +263,8 @@ async fn what_is_nearly_a_key_is_none() {
     let head = format!("GET /jobs HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nX-API-Key: \t {good} \t\r\n\r\n");
     assert_eq!(super::status(&super::raw(&test, head.as_bytes()).await), 200);
     for byte in ["\0", "\r", "\n "] {
-        let head = format!("GET /jobs HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nX-API-Key: {good}{byte}\r\n\r\n");
+        let head =
+            format!("GET /jobs HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nX-API-Key: {good}{byte}\r\n\r\n");
         let status = super::status(&super::raw(&test, head.as_bytes()).await);
         assert!(matches!(status, 400 | 401), "{status} for {byte:?}");
     }

@@ -24,8 +24,7 @@ fn sparing(builder: TestBuilder) -> TestBuilder {
 #[track_caller]
 fn told(answer: &Answer) -> (u64, u64, u64) {
     let number = |name: &str| answer.header(name).parse::<u64>().unwrap_or_else(|_| panic!("{name}: {answer:?}"));
-    let told =
-        (number("x-ratelimit-limit"), number("x-ratelimit-remaining"), number("x-ratelimit-reset"));
+    let told = (number("x-ratelimit-limit"), number("x-ratelimit-remaining"), number("x-ratelimit-reset"));
     assert_eq!(answer.header("ratelimit-policy"), format!("\"default\";q={};w=3600", told.0));
     assert_eq!(answer.header("ratelimit"), format!("\"default\";r={};t={}", told.1, told.2));
     told
@@ -167,7 +166,8 @@ async fn an_address_with_too_many_wrong_credentials_waits_whatever_it_shows() {
     let _other = get(&test, &key(ALICE).at(&somewhere(1)), "/jobs").await.expect(200);
     refused(&get(&test, &key("wrong").at(&somewhere(2)), "/jobs").await, ErrorCode::AuthFailed);
     let log = test.get("/audit?action=login.failed&limit=100").await.expect(200).json();
-    let noted: Vec<String> = log["items"].as_array().expect("a list").iter().map(|entry| text(entry, "/address")).collect();
+    let noted: Vec<String> =
+        log["items"].as_array().expect("a list").iter().map(|entry| text(entry, "/address")).collect();
     assert_eq!((noted.len(), noted.iter().filter(|address| *address == "198.51.100.9").count()), (21, FAILURES));
 }
 

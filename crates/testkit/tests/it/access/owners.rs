@@ -147,6 +147,16 @@ async fn keys_of_one_name_are_one_owner_wherever_they_are_kept() {
 }
 
 #[tokio::test]
+async fn a_job_that_an_administrator_has_run_again_stays_its_owners() {
+    let test = offline(guarded()).await;
+    let job = submit(&test, &key(ALICE), &wish("tiny", json!({"color": 1})), 202).await;
+    let _canceled = test.post(&format!("/jobs/{job}/cancel"), &json!({})).await.expect(202);
+    let again = test.post(&format!("/jobs/{job}/retry"), &json!({})).await.expect(202).json();
+    assert_eq!(listed(&test, &key(ALICE), "/jobs").await, [text(&again, "/jobId"), job]);
+    assert_eq!(listed(&test, &key(ADMIN), "/jobs?owner=boss").await, [""; 0]);
+}
+
+#[tokio::test]
 async fn jobs_of_a_time_without_keys_are_seen_by_administrators_alone() {
     let test = TestBuilder::default().comfyui_url(super::NOWHERE).start_unready().await;
     test.register("tiny", gateway_testkit::tiny_workflow()).await;

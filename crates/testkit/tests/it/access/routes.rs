@@ -10,8 +10,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    ADMIN, ALICE, BOB, HOUR_MS, Made, Shown, UNKNOWN, answer, bearer, delete, forged, from_now, get, guarded, key, make,
-    nothing, offline, online, png, post, proxied, raw, refused, request, said, somewhere, status, submit, text, wish,
+    ADMIN, ALICE, BOB, HOUR_MS, Made, Shown, UNKNOWN, answer, bearer, delete, forged, from_now, get, guarded, key,
+    make, nothing, offline, online, png, post, proxied, raw, refused, request, said, somewhere, status, submit, text,
+    wish,
 };
 
 /// Where all routes are registered.
@@ -48,6 +49,8 @@ const TABLE: &[(&str, &str, May)] = &[
     ("GET", "/health/ready", Probes),
     ("HEAD", "/health/ready", Probes),
     ("GET", "/capabilities", Anybody),
+    ("GET", "/openapi.json", Anybody),
+    ("GET", "/docs", Anybody),
     ("GET", "/workflows", Callers),
     ("POST", "/workflows", Administrators),
     ("GET", "/workflows/{id}", Callers),
@@ -186,8 +189,7 @@ async fn prepare(test: &TestGateway, receiver: &Receiver) -> Things {
     let mut job = wish("tiny", json!({"color": 7}));
     (job["metadata"], job["callbackUrl"]) = (json!({"note": CANARY}), json!(url));
     let done = submit(test, &alice, &job, 202).await;
-    let (waiting, going) =
-        (submit(test, &alice, &later(3), 202).await, submit(test, &alice, &later(4), 202).await);
+    let (waiting, going) = (submit(test, &alice, &later(3), 202).await, submit(test, &alice, &later(4), 202).await);
     let items = json!({"workflowId": "tiny", "items": [{"inputs": {"color": 8}}],
         "metadata": {"note": CANARY}, "callbackUrl": url});
     let batch = text(&post(test, &alice, "/batches", &items).await.expect(202).json(), "/batchId");
@@ -231,10 +233,8 @@ async fn bad(test: &TestGateway) -> Vec<(&'static str, Shown)> {
 async fn expired(test: &TestGateway) -> Made {
     let made = make(test, json!({"name": "alice", "role": "admin", "expiresAt": from_now(3_000)})).await;
     let _known = get(test, &key(&made.key), "/keys").await.expect(200);
-    until("the key has expired", || async {
-        (get(test, &key(&made.key), "/jobs").await.status == 401).then_some(())
-    })
-    .await;
+    until("the key has expired", || async { (get(test, &key(&made.key), "/jobs").await.status == 401).then_some(()) })
+        .await;
     made
 }
 

@@ -66,7 +66,8 @@ async fn last(kind: Slow, address: SocketAddr) {
     match kind {
         Slow::Headers => drip(&mut stream, b"GET /jobs HTTP/1.1\r\nHost: gateway\r\nX-Long: ").await,
         Slow::Body => {
-            let head = b"POST /jobs HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n";
+            let head =
+                b"POST /jobs HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n";
             stream.write_all(head).await.expect("it is open");
             drip(&mut stream, b"{\"workflowId\":\"tiny\",\"inputs\":{").await;
         }
