@@ -71,7 +71,9 @@ pub(crate) async fn revoke_key(
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let id = path.into_inner();
-    if !state.parts.database.revoke_key(&id).await? {
+    // What can't be an id names no key, whatever a database makes of it.
+    let plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if !plain || !state.parts.database.revoke_key(&id).await? {
         return Err(ApiError::new(ErrorCode::KeyNotFound, "there is no such key, or it was revoked before"));
     }
     state.forget_key(&id);

@@ -13,6 +13,7 @@ use crate::error::ApiError;
 use crate::etag::is_known;
 use crate::query::Query;
 use crate::state::ApiState;
+use crate::workflows::check_id;
 
 /// All workflows that are registered, without their graphs.
 pub(crate) async fn list_workflows(state: Data<ApiState>, request: HttpRequest) -> Result<Json<Value>, ApiError> {
@@ -45,6 +46,7 @@ pub(crate) async fn find_workflow(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     Query::read(&request, &[])?.check()?;
+    check_id(&path)?;
     if is_raw_workflow_id(&path) && caller.role != Role::Admin {
         return Err(ApiError::workflow_not_found());
     }

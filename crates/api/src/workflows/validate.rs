@@ -11,6 +11,7 @@ use crate::error::ApiError;
 use crate::jobs::{Prepared, prepare};
 use crate::query::Query;
 use crate::state::ApiState;
+use crate::workflows::check_id;
 
 /// Answers the rendered graph, or the errors that `POST /jobs` would give.
 pub(crate) async fn validate_inputs(
@@ -28,6 +29,7 @@ pub(crate) async fn validate_inputs(
     for field in body.keys() {
         faults.push(Fault::new(format!("/{field}"), "unknown field; there are: inputs, params"));
     }
+    check_id(&path)?;
     if is_raw_workflow_id(&path) {
         return Err(ApiError::workflow_not_found());
     }

@@ -13,7 +13,7 @@ use crate::error::ApiError;
 use crate::query::Query;
 use crate::state::ApiState;
 use crate::workflows::read::{etag, view};
-use crate::workflows::request;
+use crate::workflows::{check_id, request};
 
 /// Registers a workflow.
 pub(crate) async fn create_workflow(
@@ -54,6 +54,7 @@ pub(crate) async fn update_workflow(
     Query::read(&request, &[])?.check()?;
     let body = read_object(&request, payload, state.parts.http.max_workflow_bytes).await?;
     let id = path.into_inner();
+    check_id(&id)?;
     let current = state.parts.database.find_workflow(&id, None).await?.ok_or_else(ApiError::workflow_not_found)?;
     let version = current.summary.version;
     let expected = match versions(&request)? {
@@ -84,6 +85,7 @@ pub(crate) async fn delete_workflow(
     request: HttpRequest,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
+    check_id(&path)?;
     if let Some(allowed) = versions(&request)? {
         let current =
             state.parts.database.find_workflow(&path, None).await?.ok_or_else(ApiError::workflow_not_found)?;

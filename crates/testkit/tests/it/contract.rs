@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use gateway_testkit::{Answer, Receiver, TestBuilder, TestGateway, tiny_workflow, until};
+use reqwest::Method;
 use serde_json::{Value, json};
+
+use crate::postgres::Own;
 
 const ADMIN: &str = "administrator-0123456789";
 const USER: &str = "alice-0123456789abcdef";
@@ -205,5 +208,27 @@ async fn the_document_and_its_page_are_open_to_anybody_and_known_by_a_tag() {
             let asked = get(&format!("{prefix}{path}?raw=1"), "\"other\"").await.expect(422);
             assert_eq!(asked.fault_paths(), ["?raw"]);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_path_with_a_nul_leads_to_nothing_on_postgres_too() {
+    let Some(own) = Own::new() else { return };
+    let test = TestBuilder::default().database(own.url()).start().await;
+    let id = "%00";
+    for (method, path, code) in [
+        (Method::GET, format!("/workflows/{id}"), "WORKFLOW_NOT_FOUND"),
+        (Method::PUT, format!("/workflows/{id}"), "WORKFLOW_NOT_FOUND"),
+        (Method::DELETE, format!("/workflows/{id}"), "WORKFLOW_NOT_FOUND"),
+        (Method::POST, format!("/workflows/{id}/validate"), "WORKFLOW_NOT_FOUND"),
+        (Method::DELETE, format!("/keys/{id}"), "KEY_NOT_FOUND"),
+        (Method::POST, format!("/workers/{id}/drain"), "NOT_FOUND"),
+        (Method::GET, format!("/jobs/{id}"), "JOB_NOT_FOUND"),
+        (Method::GET, format!("/batches/{id}"), "BATCH_NOT_FOUND"),
+        (Method::GET, format!("/outputs/{id}/{id}"), "OUTPUT_NOT_FOUND"),
+    ] {
+        let body = (method != Method::GET).then(|| json!({}));
+        let answer = test.send(method.clone(), &path, body.as_ref()).await;
+        assert_eq!((answer.status, answer.code().as_str()), (404, code), "{method} {path}");
     }
 }

@@ -1,6 +1,6 @@
 //! Keys of callers, and the audit log.
 
-use gateway_core::access::MAX_WEIGHT;
+use gateway_core::access::{MAX_WEIGHT, MAX_WORKFLOWS};
 use serde_json::{Value, json};
 
 use super::{between, closed, count, flag, list, matching, object, one_of, or_null, page, sha256, text, time, with};
@@ -24,7 +24,7 @@ fn new_key() -> Value {
         "description": "Whose jobs it makes; keys of the same name share them. Not beginning with `key-`.",
     });
     let workflows = list("The workflows that it may run; all where there is no list.", text("A workflow's id."));
-    let workflows = with(with(workflows, "minItems", json!(1)), "maxItems", json!(100));
+    let workflows = with(with(workflows, "minItems", json!(1)), "maxItems", json!(MAX_WORKFLOWS));
     closed(
         "A key to be made.",
         &[
