@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use gateway_core::Timestamp;
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -136,13 +135,12 @@ pub(crate) async fn watchers(binary: &Path) {
     );
 }
 
-/// How long ago what a `log` event tells of happened.
+/// How long ago the state changed that a `status` event tells of: its id begins with that time.
 fn delay(event: &str) -> Option<Duration> {
-    let data = event.lines().find_map(|line| line.strip_prefix("data: "))?;
-    let line: Value = serde_json::from_str(data).ok()?;
-    let time = Timestamp::parse(line["time"].as_str()?)?;
+    let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+    let (millis, _number) = field("id: ").filter(|_| field("event: ") == Some("status"))?.split_once('-')?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    Some(now.saturating_sub(Duration::from_millis(u64::try_from(time.as_millis()).ok()?)))
+    Some(now.saturating_sub(Duration::from_millis(millis.parse().ok()?)))
 }
 
 /// Conversions, and what they do to everybody else.
