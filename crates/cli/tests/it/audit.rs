@@ -1,5 +1,8 @@
 //! `keys` and `audit verify`: what is done is chained, and a change past the gateway is named.
 
+use diesel::Connection as _;
+use diesel::connection::SimpleConnection as _;
+use diesel::sqlite::SqliteConnection;
 use serde_json::{Value, json};
 
 use crate::support::{Ended, Place};
@@ -16,20 +19,11 @@ fn verify(place: &Place) -> Ended {
     place.run(&["--json", "audit", "verify"])
 }
 
-/// Puts `new` in place of `old`, which is as long and stands in the file of the database once at least.
-fn tamper(place: &Place, old: &str, new: &str) {
-    let path = place.path("data/gateway.db");
-    let mut bytes = std::fs::read(&path).expect("the database");
-    let mut found = 0;
-    for start in 0..bytes.len().saturating_sub(old.len()) {
-        let end = start + old.len();
-        if bytes[start..end] == *old.as_bytes() {
-            bytes[start..end].copy_from_slice(new.as_bytes());
-            found += 1;
-        }
-    }
-    assert!(found > 0 && old.len() == new.len(), "{found} times {old}");
-    std::fs::write(&path, bytes).expect("the database");
+/// Writes into the database past the gateway.
+fn tamper(place: &Place, change: &str) {
+    let path = place.path("data/gateway.db").display().to_string();
+    let mut connection = SqliteConnection::establish(&path).expect("the database");
+    connection.batch_execute(&format!("PRAGMA busy_timeout = 5000; {change}")).expect("a statement");
 }
 
 #[test]
@@ -55,16 +49,15 @@ fn an_untouched_log_is_good_and_its_head_is_told() {
 fn a_row_that_was_changed_in_the_file_is_named_as_the_first_that_is_bad() {
     let place = Place::new();
     let ids = ["one", "two", "three"].map(|name| make(&place, name));
-    let (old, new) = (format!("clikey.create{}", ids[1]), format!("clikey.create{}", "0".repeat(8)));
-    tamper(&place, &old, &new);
+    tamper(&place, "UPDATE audit SET target = '00000000' WHERE seq = 2");
     let bad = place.run(&["audit", "verify"]).expect(1);
     bad.says(&["entry 2 was changed, removed or put in", "the 1 before it are good"]);
     // What comes afterwards does not hide it.
     make(&place, "four");
     place.run(&["audit", "verify"]).expect(1).says(&["entry 2 "]);
-    tamper(&place, &new, &old);
+    tamper(&place, &format!("UPDATE audit SET target = '{}' WHERE seq = 2", ids[1]));
     assert_eq!(verify(&place).expect(0).json()["entries"], 4, "as it was, it is good again");
-    tamper(&place, &format!("clikey.create{}", ids[0]), &format!("clikey.revoke{}", ids[0]));
+    tamper(&place, "UPDATE audit SET action = 'key.revoke' WHERE seq = 1");
     place.run(&["audit", "verify"]).expect(1).says(&["entry 1 ", "the 0 before it are good"]);
 }
 
