@@ -72,7 +72,7 @@ impl Database {
     /// [`DbError`] where it was not added.
     pub async fn audit(&self, new: NewAudit) -> Result<AuditRecord, DbError> {
         let now = self.now();
-        self.write_again(move |connection| add(connection, &new, now)).await
+        self.write_in_turn(vec![TURN.to_owned()], move |connection| add(connection, &new, now)).await
     }
 
     /// A page of at most `limit` entries, newest first, before the one numbered `cursor`.
@@ -127,7 +127,6 @@ impl Database {
 }
 
 fn add(connection: &mut Conn, new: &NewAudit, now: Timestamp) -> Result<AuditRecord, DbError> {
-    connection.take_turns(TURN)?;
     let last: Option<(i64, String)> =
         audit::table.order(audit::seq.desc()).select((audit::seq, audit::hash)).first(connection).optional()?;
     let (seq, previous) = last.map_or((1, FIRST.to_owned()), |(seq, hash)| (seq + 1, hash));

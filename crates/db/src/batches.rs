@@ -33,6 +33,12 @@ pub struct NewBatch {
     pub request: Option<RequestKey>,
 }
 
+impl NewBatch {
+    fn turn(&self) -> Option<String> {
+        self.request.as_ref().map(|request| request.turn(&self.owner))
+    }
+}
+
 /// A batch.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -64,7 +70,8 @@ impl Database {
         items: Vec<Acceptance>,
     ) -> Result<(Result<Vec<Accepted>, Accepted>, Aftermath), DbError> {
         let moment = self.moment();
-        self.write_again(move |connection| {
+        let turns: Vec<String> = items.iter().flat_map(Acceptance::turns).chain(batch.turn()).collect();
+        self.write_in_turn(turns, move |connection| {
             let mut aftermath = Aftermath::default();
             let accepted = accept(connection, &batch, &items, moment, &mut aftermath)?;
             Ok((accepted, aftermath))
@@ -158,16 +165,8 @@ fn accept(
         })
         .collect();
     on_engine!(connection, inner => diesel::insert_into(batch_jobs::table).values(members).execute(inner))?;
-    // In the order of their results' names, as any other transaction does it: none waits for one that waits for it.
-    let mut order: Vec<usize> = (0..items.len()).collect();
-    order.sort_by_key(|index| items.get(*index).and_then(|item| item.job.options.cache_key.clone()));
-    let mut accepted = vec![Accepted::Queued; items.len()];
-    for index in order {
-        if let (Some(item), Some(slot)) = (items.get(index), accepted.get_mut(index)) {
-            *slot = accept_in(connection, item, moment, aftermath)?;
-        }
-    }
-    Ok(Ok(accepted))
+    let accepted = items.iter().map(|item| accept_in(connection, item, moment, aftermath));
+    accepted.collect::<Result<_, _>>().map(Ok)
 }
 
 /// Counts one job of a batch as ended. Whether there is a message to be sent: it was the last.

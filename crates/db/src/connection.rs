@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::engine::{Conn, Purpose, Readers, Target};
 use crate::jobs::Moment;
 use crate::lock::{ProcessLock, turn_to_migrate};
-use crate::writer::Writer;
+use crate::writer::{Turns, Writer};
 
 /// How long a read waits for a free connection.
 const READER_WAIT: Duration = Duration::from_secs(2);
@@ -122,22 +122,39 @@ impl Database {
         T: Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T, DbError> + Send + 'static,
     {
-        self.writer.write(operation).await
+        self.writer.write(Turns::Of(Vec::new()), operation).await
     }
 
-    /// The same for an operation that waits for what other processes do: where two wait for each other, one is begun
-    /// again.
-    pub(crate) async fn write_again<T, F>(&self, operation: F) -> Result<T, DbError>
+    /// The same for an operation that goes on only while no other process does anything in one of these names.
+    pub(crate) async fn write_in_turn<T, F>(&self, names: Vec<String>, operation: F) -> Result<T, DbError>
     where
         T: Send + 'static,
         F: Fn(&mut Conn) -> Result<T, DbError> + Clone + Send + 'static,
     {
-        let mut result = self.writer.write(operation.clone()).await;
+        self.write_again(|| Turns::Of(names.clone()), operation).await
+    }
+
+    /// The same for an operation that finds out itself whose turns it takes, before it writes.
+    pub(crate) async fn write_alone<T, F>(&self, operation: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Conn) -> Result<T, DbError> + Clone + Send + 'static,
+    {
+        self.write_again(|| Turns::Found, operation).await
+    }
+
+    /// Where two transactions wait for rows of each other, one is begun again.
+    async fn write_again<T, F>(&self, turns: impl Fn() -> Turns, operation: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Conn) -> Result<T, DbError> + Clone + Send + 'static,
+    {
+        let mut result = self.writer.write(turns(), operation.clone()).await;
         for _ in 1..DEADLOCK_TRIES {
             if !matches!(result, Err(DbError::Deadlock)) {
                 break;
             }
-            result = self.writer.write(operation.clone()).await;
+            result = self.writer.write(turns(), operation.clone()).await;
         }
         result
     }

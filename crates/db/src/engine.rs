@@ -1,5 +1,6 @@
 //! The two engines behind one type of connection: opened by the scheme of the URL, never by trying. Knows no table.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -194,16 +195,19 @@ impl Conn {
         <Self as diesel::Connection>::TransactionManager::rollback_transaction(self)
     }
 
-    /// Lets one transaction at a time of all processes go on that names `name`. On SQLite there is one at a time anyway.
-    pub(crate) fn take_turns(&mut self, name: &str) -> QueryResult<()> {
-        use diesel::sql_types::Text;
-        match self {
-            Self::Sqlite(_) => Ok(()),
-            Self::Postgres(connection) => {
-                let lock = "SELECT 1 FROM pg_advisory_xact_lock(hashtextextended(current_schema() || $1, 0))";
-                diesel::sql_query(lock).bind::<Text, _>(name).execute(connection).map(drop)
-            }
+    /// Lets one transaction at a time of all processes go on that names any of `names`. All take theirs in the same
+    /// order, so a transaction that takes all of its turns at once waits for none that waits for it. On SQLite there is
+    /// one at a time anyway.
+    pub(crate) fn take_turns<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) -> QueryResult<()> {
+        use diesel::sql_types::{Array, Text};
+        let Self::Postgres(connection) = self else { return Ok(()) };
+        let names: Vec<&str> = names.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+        if names.is_empty() {
+            return Ok(());
         }
+        let lock =
+            "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || name, 0)) FROM unnest($1) AS turn(name)";
+        diesel::sql_query(lock).bind::<Array<Text>, _>(names).execute(connection).map(drop)
     }
 
     /// The same without waiting: `false` where another one has the turn.

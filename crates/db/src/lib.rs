@@ -20,6 +20,8 @@ mod scrub;
 mod settings;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod turns_tests;
 mod uploads;
 mod workflows;
 mod writer;

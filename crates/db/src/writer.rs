@@ -24,8 +24,17 @@ type Completion = Box<dyn FnOnce(Result<(), DbError>) + Send>;
 /// Runs one operation inside the transaction; `None` where there is no transaction.
 type Operation = Box<dyn FnOnce(Option<&mut Conn>) -> Completion + Send>;
 
+/// What of other processes an operation waits for. A transaction has what it waited for until it ends, so it waits
+/// before anything else and for all at once: then none waits for one that waits for it.
+pub(crate) enum Turns {
+    /// For whoever names one of these; it is done together with others, which wait for theirs at the same time.
+    Of(Vec<String>),
+    /// For what it finds out itself: it has the transaction for itself.
+    Found,
+}
+
 enum Work {
-    Operation(Operation),
+    Operation(Turns, Operation),
     Accept(Box<JobRow>, oneshot::Sender<Result<(), DbError>>),
 }
 
@@ -75,13 +84,13 @@ impl Writer {
 
     /// Runs `operation` in a savepoint of its own within the next transaction; returns once that is committed.
     /// An error undoes this operation alone.
-    pub(crate) async fn write<T, F>(&self, operation: F) -> Result<T, DbError>
+    pub(crate) async fn write<T, F>(&self, turns: Turns, operation: F) -> Result<T, DbError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T, DbError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        self.submit(operation, move |result| {
+        self.submit(turns, operation, move |result| {
             // A caller that has gone away does not need the answer.
             let _ = answer.send(result);
         })?;
@@ -95,7 +104,7 @@ impl Writer {
         F: FnOnce(&mut Conn) -> Result<T, DbError> + Send + 'static,
     {
         let (answer, answered) = channel();
-        self.submit(operation, move |result| {
+        self.submit(Turns::Of(Vec::new()), operation, move |result| {
             let _ = answer.send(result);
         })?;
         answered.recv().unwrap_or_else(|_| Err(ended()))
@@ -117,6 +126,7 @@ impl Writer {
 
     fn submit<T, F>(
         &self,
+        turns: Turns,
         operation: F,
         answer: impl FnOnce(Result<T, DbError>) + Send + 'static,
     ) -> Result<(), DbError>
@@ -132,7 +142,7 @@ impl Writer {
             let result = connection.map_or_else(|| Err(ended()), run);
             Box::new(move |commit: Result<(), DbError>| answer(commit.and(result)))
         });
-        self.work.send(Wish::Work(Work::Operation(boxed))).map_err(|_gone| ended())
+        self.work.send(Wish::Work(Work::Operation(turns, boxed))).map_err(|_gone| ended())
     }
 }
 
@@ -172,8 +182,8 @@ impl Thread {
                     next = queue.try_recv().ok();
                 }
             }
-            if !work.is_empty() {
-                self.commit_and_tell(work);
+            for group in self.groups(work) {
+                self.commit_and_tell(group);
             }
             for (scrub, answer) in scrubs {
                 // A caller that has gone away does not need the answer.
@@ -185,6 +195,15 @@ impl Thread {
         {
             tracing::debug!(%error, "the database was not optimised at the end");
         }
+    }
+
+    /// What is done in one transaction each. In a file there is one at a time anyway.
+    fn groups(&self, work: Vec<Work>) -> Vec<Vec<Work>> {
+        let served = self.target.file().is_none();
+        let (alone, together): (Vec<_>, Vec<_>) =
+            work.into_iter().partition(|one| served && matches!(one, Work::Operation(Turns::Found, _)));
+        let groups = std::iter::once(together).chain(alone.into_iter().map(|one| vec![one]));
+        groups.filter(|group| !group.is_empty()).collect()
     }
 
     fn commit_and_tell(&mut self, work: Vec<Work>) {
@@ -213,19 +232,31 @@ impl Thread {
             return Err(error);
         }
         let Some(connection) = &mut self.connection else { return Err(ended()) };
-        run_all(connection, work, completions);
-        let committed = connection.commit().map_err(DbError::from);
+        let committed = match connection.take_turns(work.iter().flat_map(names)) {
+            Ok(()) => {
+                run_all(connection, work, completions);
+                connection.commit().map_err(DbError::from)
+            }
+            Err(error) => {
+                completions.extend(work.into_iter().map(refuse));
+                Err(error.into())
+            }
+        };
         if committed.is_err() {
-            // What is left of the transaction, if the connection still knows of one.
-            if let Err(error) = connection.rollback() {
-                tracing::debug!(%error, "nothing was left to be rolled back");
-            }
-            if self.target.file().is_none() {
-                self.connection = None;
-            }
+            self.abandon();
         }
         self.used = Instant::now();
         committed
+    }
+
+    /// Leaves the transaction, if the connection still knows of one.
+    fn abandon(&mut self) {
+        if let Some(Err(error)) = self.connection.as_mut().map(Conn::rollback) {
+            tracing::debug!(%error, "nothing was left to be rolled back");
+        }
+        if self.target.file().is_none() {
+            self.connection = None;
+        }
     }
 
     fn begin(&mut self) -> Result<(), DbError> {
@@ -259,6 +290,15 @@ impl Thread {
     }
 }
 
+/// Whose turns `work` waits for.
+fn names(work: &Work) -> impl Iterator<Item = &str> {
+    let names = match work {
+        Work::Operation(Turns::Of(names), _) => names.as_slice(),
+        Work::Operation(Turns::Found, _) | Work::Accept(..) => &[],
+    };
+    names.iter().map(String::as_str)
+}
+
 /// Runs operations in order; jobs to be accepted together, ahead of them.
 fn run_all(connection: &mut Conn, work: Vec<Work>, completions: &mut Vec<Completion>) {
     let (mut rows, mut answers, mut operations) = (Vec::new(), Vec::new(), Vec::new());
@@ -268,7 +308,7 @@ fn run_all(connection: &mut Conn, work: Vec<Work>, completions: &mut Vec<Complet
                 rows.push(*row);
                 answers.push(answer);
             }
-            Work::Operation(operation) => operations.push(operation),
+            Work::Operation(_turns, operation) => operations.push(operation),
         }
     }
     for (answer, result) in answers.into_iter().zip(insert_jobs(connection, &rows)) {
@@ -282,7 +322,7 @@ fn run_all(connection: &mut Conn, work: Vec<Work>, completions: &mut Vec<Complet
 /// The completion of work that was never run.
 fn refuse(work: Work) -> Completion {
     match work {
-        Work::Operation(operation) => operation(None),
+        Work::Operation(_turns, operation) => operation(None),
         Work::Accept(_, answer) => Box::new(move |outcome| {
             let _ = answer.send(outcome);
         }),

@@ -30,7 +30,7 @@ impl Database {
             return Ok((Accepted::Queued, Aftermath::default()));
         }
         let moment = self.moment();
-        self.write_again(move |connection| {
+        self.write_in_turn(acceptance.turns(), move |connection| {
             let mut aftermath = Aftermath::default();
             let accepted = accept(connection, &acceptance, moment, &mut aftermath)?;
             Ok((accepted, aftermath))
@@ -58,7 +58,7 @@ impl Database {
     }
 }
 
-/// Accepts one job within a transaction.
+/// Accepts one job within a transaction that has its turns.
 pub(crate) fn accept(
     connection: &mut Conn,
     acceptance: &Acceptance,
@@ -90,7 +90,7 @@ pub(crate) fn accept(
     Ok(accepted)
 }
 
-/// Notes whose request this key is; what it came to where it was used before. Two at once: one waits for the other.
+/// Notes whose request this key is; what it came to where it was used before.
 pub(crate) fn note_request(
     connection: &mut Conn,
     owner: &str,
@@ -148,7 +148,6 @@ fn accept_cached(
     moment: Moment,
     aftermath: &mut Aftermath,
 ) -> Result<Accepted, DbError> {
-    connection.take_turns(key)?;
     let mut row = JobRow::of_new(job);
     if job.not_before.is_some() {
         // Nobody is to wait for a job that waits itself.

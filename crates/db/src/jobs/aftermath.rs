@@ -45,7 +45,17 @@ impl<'a> Standing<'a> {
     }
 }
 
-/// Does what follows from the end of a job.
+/// Takes the turns of the results that these jobs make: before any of them ends or goes, since their twins go by that.
+pub(crate) fn take_turns_of<'a>(
+    connection: &mut Conn,
+    rows: impl IntoIterator<Item = &'a JobRow>,
+) -> Result<(), DbError> {
+    let keys = rows.into_iter().map(|row| Ok(row.options()?.cache_key));
+    let keys: Vec<Option<String>> = keys.collect::<Result<_, DbError>>()?;
+    Ok(connection.take_turns(keys.iter().flatten().map(String::as_str))?)
+}
+
+/// Does what follows from the end of a job whose turn was taken.
 pub(crate) fn after_end(connection: &mut Conn, job: Standing<'_>, aftermath: &mut Aftermath) -> Result<(), DbError> {
     if !job.moment.redact {
         return follow(connection, job, aftermath);
@@ -105,7 +115,6 @@ pub(crate) fn tell_of_job(
 
 fn after_result(connection: &mut Conn, job: Standing<'_>, key: &str, aftermath: &mut Aftermath) -> Result<(), DbError> {
     let Standing { row, outputs: made, cache_until, moment } = job;
-    connection.take_turns(key)?;
     let status = row.state()?;
     if let Some(until) = cache_until.filter(|_| status == JobStatus::Succeeded && !made.is_empty()) {
         diesel::delete(cache_entries::table.find(key)).execute(connection)?;

@@ -9,7 +9,7 @@ use gateway_core::record::Output;
 use gateway_core::{JobError, JobId, JobStatus, Scope};
 
 use crate::engine::{Conn, on_engine};
-use crate::jobs::aftermath::{Aftermath, Standing, after_end};
+use crate::jobs::aftermath::{Aftermath, Standing, after_end, take_turns_of};
 use crate::jobs::claim::{append_logs, discard, held};
 use crate::jobs::retention::remove;
 use crate::jobs::sweep::queued;
@@ -73,7 +73,7 @@ impl Database {
     /// [`DbError`] where nothing was written.
     pub async fn settle_job(&self, lease: Lease, settlement: Settlement) -> Result<Option<Aftermath>, DbError> {
         let moment = self.moment();
-        self.write(move |connection| settle(connection, lease, &settlement, moment)).await
+        self.write_alone(move |connection| settle(connection, lease, &settlement, moment)).await
     }
 
     /// Cancels a queued job at once; notes the wish for a running one.
@@ -82,11 +82,12 @@ impl Database {
     /// [`DbError`] where nothing was written.
     pub async fn cancel_job(&self, id: JobId, scope: Scope) -> Result<CancelOutcome, DbError> {
         let moment = self.moment();
-        self.write_again(move |connection| {
+        self.write_alone(move |connection| {
             for _ in 0..CANCEL_TRIES {
                 let Some(job) = scoped(connection, id, &scope)? else {
                     return Ok(CancelOutcome::NotFound);
                 };
+                take_turns_of(connection, [&job])?;
                 if let Some(outcome) = cancel(connection, &job, moment)? {
                     return Ok(outcome);
                 }
@@ -102,7 +103,7 @@ impl Database {
     /// [`DbError`] where nothing was deleted.
     pub async fn delete_job(&self, id: JobId, scope: Scope) -> Result<DeleteOutcome, DbError> {
         let now = self.now();
-        self.write_again(move |connection| {
+        self.write_alone(move |connection| {
             let Some(row) = scoped(connection, id, &scope)? else {
                 return Ok(DeleteOutcome::NotFound);
             };
@@ -110,6 +111,7 @@ impl Database {
             if !status.is_ended() {
                 return Ok(DeleteOutcome::NotEnded(status));
             }
+            take_turns_of(connection, [&row])?;
             remove(connection, &row, now)?;
             Ok(DeleteOutcome::Deleted)
         })
@@ -123,7 +125,9 @@ fn settle(
     settlement: &Settlement,
     moment: Moment,
 ) -> Result<Option<Aftermath>, DbError> {
-    let now = moment.now;
+    let (now, id) = (moment.now, lease.job.to_string());
+    let Some(claimed) = scoped(connection, lease.job, &Scope::All)? else { return Ok(None) };
+    take_turns_of(connection, [&claimed])?;
     let error = settlement.error.as_ref().and_then(|error| serde_json::to_string(error).ok());
     let changed = diesel::update(held(lease))
         .set((
@@ -146,9 +150,7 @@ fn settle(
     }
     append_logs(connection, lease.job, &settlement.logs)?;
     let mut aftermath = Aftermath::default();
-    let id = lease.job.to_string();
-    let wants: Option<String> = jobs::table.find(&id).select(jobs::options).first(connection)?;
-    if wants.is_some() || moment.redact {
+    if claimed.options.is_some() || moment.redact {
         let row: JobRow = jobs::table.find(&id).select(JobRow::as_select()).first(connection)?;
         let until = settlement.cache_for.and_then(|span| i64::try_from(span.as_millis()).ok());
         let until = until.map(|millis| now.plus_millis(millis).as_millis());

@@ -56,7 +56,7 @@ impl Database {
         let jobs = if left.is_empty() {
             0
         } else {
-            self.write_again(move |connection| redact_all(connection, &left, now)).await?
+            self.write_alone(move |connection| redact_all(connection, &left, now)).await?
         };
         Ok(Redacted { last, jobs })
     }
@@ -86,9 +86,9 @@ fn remove_uploads(connection: &mut Conn, job: &str, now: Timestamp) -> QueryResu
         .order(job_uploads::upload_id)
         .select(job_uploads::upload_id)
         .load(connection)?;
+    // Of two jobs that end at the same time the second sees that the first has.
+    connection.take_turns(own.iter().map(String::as_str))?;
     for upload in own {
-        // Of two jobs that end at the same time the second sees that the first has.
-        connection.take_turns(&upload)?;
         let other: Option<String> = job_uploads::table
             .inner_join(jobs::table.on(jobs::id.eq(job_uploads::job_id)))
             .filter(job_uploads::upload_id.eq(&upload))

@@ -10,6 +10,7 @@ use gateway_core::{JobId, JobStatus, Timestamp};
 
 use crate::engine::Conn;
 use crate::jobs::accept::KEY_FOR_MS;
+use crate::jobs::aftermath::take_turns_of;
 use crate::jobs::claim::discard;
 use crate::rows::{JOINED, JobRow, OutputRow};
 use crate::schema::{batches, cache_entries, deliveries, idempotency, job_uploads, jobs, outputs, uploads};
@@ -58,10 +59,10 @@ impl Database {
         let old_jobs = retention.jobs.map(|age| before(now, age));
         let mut swept = Swept::default();
         if let Some(before) = old_outputs {
-            swept.outputs = self.write_again(move |connection| sweep_outputs(connection, before, limit, now)).await?;
+            swept.outputs = self.write_alone(move |connection| sweep_outputs(connection, before, limit, now)).await?;
         }
         if let Some(before) = old_jobs {
-            swept.jobs = self.write_again(move |connection| sweep_jobs(connection, before, limit, now)).await?;
+            swept.jobs = self.write_alone(move |connection| sweep_jobs(connection, before, limit, now)).await?;
         }
         swept.uploads = self.write(move |connection| sweep_uploads(connection, limit, now)).await?;
         let messages = old_jobs.unwrap_or(before(now, MESSAGES_FOR));
@@ -74,13 +75,13 @@ fn before(now: Timestamp, age: Duration) -> Timestamp {
     now.plus_millis(-i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Removes an ended job: its record with all that hangs on it, and its files where no other job has them.
+/// Removes an ended job whose turn was taken: its record with all that hangs on it, and its files where no other job has
+/// them.
 pub(crate) fn remove(connection: &mut Conn, row: &JobRow, now: Timestamp) -> Result<(), DbError> {
     let id = row.job_id()?;
     let options = row.options()?;
     let mut prefixes: BTreeSet<String> = (1..=row.epoch).map(|epoch| storage_prefix(id, epoch)).collect();
-    if let Some(key) = &options.cache_key {
-        connection.take_turns(key)?;
+    if options.cache_key.is_some() {
         prefixes.extend(outputs_of(connection, &row.id)?.iter().map(|output| output.prefix().to_owned()));
     }
     diesel::delete(
@@ -125,6 +126,7 @@ fn sweep_jobs(connection: &mut Conn, before: Timestamp, limit: i64, now: Timesta
         .limit(limit)
         .select(JobRow::as_select())
         .load(connection)?;
+    take_turns_of(connection, &rows)?;
     for row in &rows {
         remove(connection, row, now)?;
     }
@@ -139,13 +141,11 @@ fn sweep_outputs(connection: &mut Conn, before: Timestamp, limit: i64, now: Time
         .limit(limit)
         .select(outputs::job_id)
         .load(connection)?;
-    let ids: BTreeSet<String> = old.into_iter().collect();
-    for id in &ids {
-        let row: JobRow = jobs::table.find(id).select(JobRow::as_select()).first(connection)?;
-        let shared = row.options()?.cache_key;
-        if let Some(key) = &shared {
-            connection.take_turns(key)?;
-        }
+    let rows: Vec<JobRow> =
+        jobs::table.filter(jobs::id.eq_any(old)).order(jobs::id).select(JobRow::as_select()).load(connection)?;
+    take_turns_of(connection, &rows)?;
+    for row in &rows {
+        let (id, shared) = (&row.id, row.options()?.cache_key.is_some());
         let prefixes: BTreeSet<String> =
             outputs_of(connection, id)?.iter().map(|output| output.prefix().to_owned()).collect();
         diesel::update(outputs::table.filter(outputs::job_id.eq(id)))
@@ -153,10 +153,10 @@ fn sweep_outputs(connection: &mut Conn, before: Timestamp, limit: i64, now: Time
             .execute(connection)?;
         diesel::delete(cache_entries::table.filter(cache_entries::job_id.eq(id))).execute(connection)?;
         for prefix in prefixes {
-            discard_unless_used(connection, &prefix, shared.is_some(), now)?;
+            discard_unless_used(connection, &prefix, shared, now)?;
         }
     }
-    Ok(ids.len())
+    Ok(rows.len())
 }
 
 fn sweep_uploads(connection: &mut Conn, limit: i64, now: Timestamp) -> Result<usize, DbError> {

@@ -11,7 +11,7 @@ use gateway_core::{ErrorCode, JobError, JobId, JobStatus, Owner, Priority, Times
 
 use crate::engine::Conn;
 use crate::jobs::Moment;
-use crate::jobs::aftermath::{Aftermath, Standing, after_end};
+use crate::jobs::aftermath::{Aftermath, Standing, after_end, take_turns_of};
 use crate::jobs::claim::append_logs;
 use crate::rows::{JOINED, JobRow};
 use crate::schema::{jobs, trash};
@@ -213,9 +213,10 @@ impl Database {
         limit: i64,
     ) -> Result<Recovered, DbError> {
         let moment = self.moment();
-        self.write_again(move |connection| {
+        self.write_alone(move |connection| {
             let rows: Vec<JobRow> =
                 expired(expired_at.as_millis(), limit).select(JobRow::as_select()).load(connection)?;
+            take_turns_of(connection, &rows)?;
             let mut recovered = Recovered::default();
             for row in rows {
                 if let Some(id) = recover(connection, &row, max_crashes, moment, &mut recovered.aftermath)? {

@@ -62,6 +62,14 @@ pub struct Acceptance {
     pub uploads: Vec<UploadId>,
 }
 
+impl Acceptance {
+    /// Whose turns accepting it takes: that of its result, and that of its request.
+    pub(crate) fn turns(&self) -> Vec<String> {
+        let request = self.request.as_ref().map(|request| request.turn(&self.job.owner));
+        self.job.options.cache_key.iter().cloned().chain(request).collect()
+    }
+}
+
 impl From<NewJob> for Acceptance {
     fn from(job: NewJob) -> Self {
         Self { job, request: None, hit: None, uploads: Vec::new() }
@@ -81,6 +89,13 @@ pub struct RequestKey {
     pub key: String,
     /// The digest of the request's body.
     pub body_hash: String,
+}
+
+impl RequestKey {
+    /// The name under which those who send it, as `owner`, take turns.
+    pub(crate) fn turn(&self, owner: &Owner) -> String {
+        format!("request:{}:{}", owner.as_str(), self.key)
+    }
 }
 
 /// What became of a request.
