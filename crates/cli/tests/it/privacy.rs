@@ -251,10 +251,14 @@ async fn run_jobs(scene: &mut Scene) -> Vec<(String, &'static str)> {
     let running = scene.submit("paint", about(json!({"steps": 5_000})), json!({})).await;
     scene.wait(&running, "running").await;
     let url = format!("{}/jobs/{running}/events?previews=1", scene.base);
-    let events = tokio::spawn(scene.client.get(url).send());
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let mut stream = scene.client.get(url).send().await.expect("an answer");
+    let mut events = String::new();
+    while events.matches("event: progress").count() < 3 {
+        let chunk = stream.chunk().await.expect("the stream").expect("it goes on");
+        events.push_str(&String::from_utf8_lossy(&chunk));
+    }
     scene.cancel(&running).await;
-    let events = events.await.expect("a task").expect("an answer").text().await.expect("events");
+    events.push_str(&stream.text().await.expect("its end"));
     scene.answers.push_str(&events);
     jobs.extend([(waiting, "canceled"), (running, "canceled")]);
 
