@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::deliveries::{Message, tell};
 use crate::engine::{Conn, on_engine};
 use crate::jobs::{Acceptance, Accepted, Aftermath, Moment, RequestKey, accept_in, note_request};
-use crate::rows::{JOINED, object_text, parse_object};
+use crate::rows::{JOINED, OPEN, object_text, parse_object};
 use crate::schema::{batch_jobs, batches, jobs};
 use crate::{Database, DbError};
 
@@ -125,8 +125,6 @@ impl Database {
         .await
     }
 }
-
-const OPEN: [&str; 3] = [JobStatus::Queued.as_str(), JobStatus::Running.as_str(), JOINED];
 
 fn accept(
     connection: &mut Conn,

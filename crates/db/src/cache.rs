@@ -1,11 +1,13 @@
 //! Results by name: which job's outputs they are. What a name is made of belongs to gateway-core.
 
 use diesel::prelude::*;
-use gateway_core::JobId;
 use gateway_core::record::Output;
+use gateway_core::{JobId, Timestamp};
 
+use crate::engine::Conn;
+use crate::jobs::outputs_of;
 use crate::rows::OutputRow;
-use crate::schema::{cache_entries, outputs};
+use crate::schema::cache_entries;
 use crate::{Database, DbError};
 
 /// A result.
@@ -23,23 +25,13 @@ impl Database {
     /// # Errors
     /// [`DbError`] where it could not be read.
     pub async fn find_result(&self, key: &str) -> Result<Option<CachedResult>, DbError> {
-        let (key, now) = (key.to_owned(), self.now().as_millis());
+        let (key, now) = (key.to_owned(), self.now());
         self.read_row(move |connection| {
-            let entry: Option<String> = cache_entries::table
-                .find(key)
-                .filter(cache_entries::expires_at.gt(now))
-                .select(cache_entries::job_id)
-                .first(connection)
-                .optional()?;
-            let Some(job) = entry.and_then(|id| id.parse::<JobId>().ok()) else { return Ok(None) };
-            let rows: Vec<OutputRow> = outputs::table
-                .filter(outputs::job_id.eq(job.to_string()))
-                .order(outputs::position)
-                .select(OutputRow::as_select())
-                .load(connection)?;
-            let outputs: Vec<Output> = rows.into_iter().map(OutputRow::into_output).collect();
-            let whole = !outputs.is_empty() && outputs.iter().all(|output| output.removed_at.is_none());
-            Ok(whole.then_some(CachedResult { job, outputs }))
+            let found = result(connection, &key, now)?;
+            Ok(found.map(|(job, rows)| CachedResult {
+                job,
+                outputs: rows.into_iter().map(OutputRow::into_output).collect(),
+            }))
         })
         .await
     }
@@ -57,4 +49,18 @@ impl Database {
         })
         .await
     }
+}
+
+/// The result named `key`, where there is one that is not too old and whole: the job that made it, and its outputs.
+pub(crate) fn result(connection: &mut Conn, key: &str, now: Timestamp) -> QueryResult<Option<(JobId, Vec<OutputRow>)>> {
+    let entry: Option<String> = cache_entries::table
+        .find(key)
+        .filter(cache_entries::expires_at.gt(now.as_millis()))
+        .select(cache_entries::job_id)
+        .first(connection)
+        .optional()?;
+    let Some(job) = entry.and_then(|id| id.parse::<JobId>().ok()) else { return Ok(None) };
+    let made = outputs_of(connection, &job.to_string())?;
+    let whole = !made.is_empty() && made.iter().all(|output| output.removed_at.is_none());
+    Ok(whole.then_some((job, made)))
 }

@@ -129,34 +129,35 @@ impl Database {
     pub(crate) async fn write_in_turn<T, F>(&self, names: Vec<String>, operation: F) -> Result<T, DbError>
     where
         T: Send + 'static,
-        F: Fn(&mut Conn) -> Result<T, DbError> + Clone + Send + 'static,
+        F: Fn(&mut Conn) -> Result<T, DbError> + Send + Sync + 'static,
     {
-        self.write_again(|| Turns::Of(names.clone()), operation).await
+        self.write_again(Turns::Of(names), operation).await
     }
 
     /// The same for an operation that finds out itself whose turns it takes, before it writes.
     pub(crate) async fn write_alone<T, F>(&self, operation: F) -> Result<T, DbError>
     where
         T: Send + 'static,
-        F: Fn(&mut Conn) -> Result<T, DbError> + Clone + Send + 'static,
+        F: Fn(&mut Conn) -> Result<T, DbError> + Send + Sync + 'static,
     {
-        self.write_again(|| Turns::Found, operation).await
+        self.write_again(Turns::Found, operation).await
     }
 
     /// Where two transactions wait for rows of each other, one is begun again.
-    async fn write_again<T, F>(&self, turns: impl Fn() -> Turns, operation: F) -> Result<T, DbError>
+    async fn write_again<T, F>(&self, turns: Turns, operation: F) -> Result<T, DbError>
     where
         T: Send + 'static,
-        F: Fn(&mut Conn) -> Result<T, DbError> + Clone + Send + 'static,
+        F: Fn(&mut Conn) -> Result<T, DbError> + Send + Sync + 'static,
     {
-        let mut result = self.writer.write(turns(), operation.clone()).await;
-        for _ in 1..DEADLOCK_TRIES {
-            if !matches!(result, Err(DbError::Deadlock)) {
-                break;
+        let operation = Arc::new(operation);
+        let mut tries = 1;
+        loop {
+            let this = Arc::clone(&operation);
+            match self.writer.write(turns.clone(), move |connection| this(connection)).await {
+                Err(DbError::Deadlock) if tries < DEADLOCK_TRIES => tries += 1,
+                result => return result,
             }
-            result = self.writer.write(turns(), operation.clone()).await;
         }
-        result
     }
 
     pub(crate) fn write_blocking<T, F>(&self, operation: F) -> Result<T, DbError>

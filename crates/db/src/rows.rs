@@ -50,6 +50,8 @@ pub(crate) struct JobRow {
 
 /// The status of a job that waits for an identical one. Outside this crate it is queued.
 pub(crate) const JOINED: &str = "joined";
+/// The states of jobs that have not ended.
+pub(crate) const OPEN: [&str; 3] = [JobStatus::Queued.as_str(), JobStatus::Running.as_str(), JOINED];
 
 impl JobRow {
     pub(crate) fn of_new(job: &NewJob) -> Self {

@@ -1,6 +1,6 @@
 //! Transactions that take turns: none waits for one that waits for it, on either engine.
 
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::testing::{Place, on_both_engines};
 use crate::writer::Turns;
@@ -9,7 +9,7 @@ use crate::{Database, DbError};
 const NAMES: usize = 40;
 
 /// Keeps the writer of `database` busy until the sender is dropped, so that what is wished meanwhile is done together.
-async fn hold(database: &Database) -> std::sync::mpsc::Sender<()> {
+async fn hold(database: &Database, turns: Turns) -> Sender<()> {
     let (release, released): (_, Receiver<()>) = channel();
     let (held, holds) = tokio::sync::oneshot::channel();
     let database = database.clone();
@@ -19,7 +19,7 @@ async fn hold(database: &Database) -> std::sync::mpsc::Sender<()> {
             let _ = released.recv();
             Ok(())
         };
-        database.write(wait).await
+        database.writer().write(turns, wait).await
     });
     holds.await.unwrap();
     release
@@ -29,9 +29,9 @@ async fn whatever_order_turns_are_wished_in_nobody_waits_in_a_circle(place: Plac
     let databases = [place.open_shared(), place.open_shared()];
     // In a file one process writes at a time: one is held after the other has begun.
     let served = databases[0].engine() == "postgres";
-    let mut holds = vec![hold(&databases[0]).await];
+    let mut holds = vec![hold(&databases[0], Turns::Of(Vec::new())).await];
     if served {
-        holds.push(hold(&databases[1]).await);
+        holds.push(hold(&databases[1], Turns::Of(Vec::new())).await);
     }
     let mut wishes: Vec<tokio::task::JoinHandle<Result<(), DbError>>> = Vec::new();
     for number in 0..NAMES {
@@ -56,30 +56,31 @@ async fn whatever_order_turns_are_wished_in_nobody_waits_in_a_circle(place: Plac
     }
 }
 
-async fn a_turn_is_kept_until_its_transaction_ends_and_others_do_not_wait(place: Place) {
+on_both_engines!(whatever_order_turns_are_wished_in_nobody_waits_in_a_circle);
+
+#[tokio::test]
+async fn a_turn_is_kept_until_its_transaction_ends_and_others_do_not_wait() {
+    let Some(place) = Place::postgres() else { return };
     let (one, two) = (place.open_shared(), place.open_shared());
-    if one.engine() != "postgres" {
-        return;
-    }
-    let (release, released) = channel::<()>();
-    let (held, holds) = tokio::sync::oneshot::channel();
-    let wait = move |_: &mut crate::engine::Conn| {
-        let _ = held.send(());
-        let _ = released.recv();
-        Ok(())
-    };
-    let first = one.clone();
-    let first = tokio::spawn(async move { first.writer().write(Turns::Of(vec![String::from("a")]), wait).await });
-    holds.await.unwrap();
+    let release = hold(&one, Turns::Of(vec![String::from("a")])).await;
     two.write_in_turn(vec![String::from("b")], |_| Ok(())).await.unwrap();
-    let taken = two.write(|connection| Ok(connection.try_turn("a")?)).await.unwrap();
-    assert!(!taken, "two have the same turn");
+    assert!(!two.write(|connection| Ok(connection.try_turn("a")?)).await.unwrap(), "two have the same turn");
     drop(release);
-    first.await.unwrap().unwrap();
-    assert!(two.write(|connection| Ok(connection.try_turn("a")?)).await.unwrap());
+    two.write_in_turn(vec![String::from("a")], |_| Ok(())).await.unwrap();
 }
 
-on_both_engines!(
-    whatever_order_turns_are_wished_in_nobody_waits_in_a_circle,
-    a_turn_is_kept_until_its_transaction_ends_and_others_do_not_wait,
-);
+#[tokio::test]
+async fn what_lies_below_a_prefix_is_found_by_bytes_whatever_the_language_of_the_server() {
+    use diesel::RunQueryDsl as _;
+    #[derive(diesel::QueryableByName)]
+    struct Column {
+        #[diesel(sql_type = diesel::sql_types::Nullable<diesel::sql_types::Text>)]
+        collation: Option<String>,
+    }
+    let Some(place) = Place::postgres() else { return };
+    let asked = "SELECT collation_name::text AS collation FROM information_schema.columns \
+                 WHERE table_schema = current_schema() AND table_name = 'outputs' AND column_name = 'storage_key'";
+    let column: Column =
+        place.open().read(move |connection| Ok(diesel::sql_query(asked).get_result(connection)?)).await.unwrap();
+    assert_eq!(column.collation.as_deref(), Some("C"));
+}

@@ -13,9 +13,12 @@ use crate::clock::Clock;
 use crate::engine::{Conn, Purpose, Target};
 use crate::jobs::insert_jobs;
 use crate::rows::JobRow;
+use crate::scrub::Scrub;
 
 /// Operations that one transaction holds at most: bounds how long the first waits for the last.
 const BATCH: usize = 256;
+/// Turns that an operation takes at most beside others: a server has room for some thousands over all transactions.
+const FEW_TURNS: usize = 16;
 /// A connection to a server that rested this long is tried before it is used: the server may have been restarted.
 const RESTED: Duration = Duration::from_secs(1);
 
@@ -26,10 +29,12 @@ type Operation = Box<dyn FnOnce(Option<&mut Conn>) -> Completion + Send>;
 
 /// What of other processes an operation waits for. A transaction has what it waited for until it ends, so it waits
 /// before anything else and for all at once: then none waits for one that waits for it.
+#[derive(Debug, Clone)]
 pub(crate) enum Turns {
     /// For whoever names one of these; it is done together with others, which wait for theirs at the same time.
     Of(Vec<String>),
-    /// For what it finds out itself: it has the transaction for itself.
+    /// For what it finds out itself: it has the transaction for itself. Whoever waits in its middle may meet one that waits
+    /// for it, and is begun again.
     Found,
 }
 
@@ -44,27 +49,6 @@ enum Wish {
     Work(Work),
     /// Done outside of transactions.
     Scrub(Scrub, oneshot::Sender<Result<(), DbError>>),
-}
-
-/// How a file is rid of what its rows no longer say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scrub {
-    /// What was written since the last time leaves the log of writes.
-    Log,
-    /// The file is written anew, too: what moved about in it leaves copies in unused places.
-    Whole,
-}
-
-impl Scrub {
-    const fn statements(self) -> &'static str {
-        match self {
-            Self::Log => "PRAGMA wal_checkpoint(TRUNCATE)",
-            // The copy that is made meanwhile may be larger than memory.
-            Self::Whole => {
-                "PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY; PRAGMA wal_checkpoint(TRUNCATE)"
-            }
-        }
-    }
 }
 
 /// The way to the writer. Cheap to clone; the thread ends when the last one is gone.
@@ -200,8 +184,7 @@ impl Thread {
     /// What is done in one transaction each. In a file there is one at a time anyway.
     fn groups(&self, work: Vec<Work>) -> Vec<Vec<Work>> {
         let served = self.target.file().is_none();
-        let (alone, together): (Vec<_>, Vec<_>) =
-            work.into_iter().partition(|one| served && matches!(one, Work::Operation(Turns::Found, _)));
+        let (alone, together): (Vec<_>, Vec<_>) = work.into_iter().partition(|one| served && goes_alone(one));
         let groups = std::iter::once(together).chain(alone.into_iter().map(|one| vec![one]));
         groups.filter(|group| !group.is_empty()).collect()
     }
@@ -219,7 +202,7 @@ impl Thread {
 
     fn scrub(&mut self, scrub: Scrub) -> Result<(), DbError> {
         match self.connection()? {
-            Conn::Sqlite(connection) => Ok(connection.batch_execute(scrub.statements())?),
+            Conn::Sqlite(connection) => scrub.run(connection),
             Conn::Postgres(_) => Ok(()),
         }
     }
@@ -287,6 +270,14 @@ impl Thread {
             self.clock.set(millis);
         }
         Ok(self.connection.insert(connection))
+    }
+}
+
+fn goes_alone(work: &Work) -> bool {
+    match work {
+        Work::Operation(Turns::Found, _) => true,
+        Work::Operation(Turns::Of(names), _) => names.len() > FEW_TURNS,
+        Work::Accept(..) => false,
     }
 }
 

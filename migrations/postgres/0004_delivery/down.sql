@@ -7,6 +7,7 @@ DROP TABLE deliveries;
 DROP TABLE idempotency;
 DROP INDEX outputs_age;
 DROP INDEX outputs_key;
+ALTER TABLE outputs ALTER COLUMN storage_key TYPE TEXT COLLATE "default";
 ALTER TABLE outputs DROP COLUMN removed_at;
 DROP TABLE cache_entries;
 DROP TABLE flights;

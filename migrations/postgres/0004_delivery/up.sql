@@ -26,6 +26,8 @@ CREATE INDEX cache_entries_expiry ON cache_entries (expires_at);
 
 -- Several jobs may have the same bytes as outputs.
 ALTER TABLE outputs ADD COLUMN removed_at BIGINT;
+-- What lies below a prefix is found by the order of bytes.
+ALTER TABLE outputs ALTER COLUMN storage_key TYPE TEXT COLLATE "C";
 CREATE INDEX outputs_key ON outputs (storage_key) WHERE removed_at IS NULL;
 CREATE INDEX outputs_age ON outputs (created_at) WHERE removed_at IS NULL;
 

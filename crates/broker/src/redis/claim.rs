@@ -69,11 +69,12 @@ impl Shared {
             let entries: Vec<_> = taken.into_iter().map(|taken| taken.entry).collect();
             let bounded = entries.iter().filter(|entry| offer.terms.running_limit(&entry.owner).is_some());
             let runs: Vec<Run> = bounded.map(|entry| Run { owner: entry.owner.clone(), job: entry.job }).collect();
-            let mut back = self.writer.enqueue(entries).await.map(drop);
-            if !runs.is_empty() {
-                back = back.and(self.tell_runs(&offer.worker, &[], &runs, OUT).await);
-            }
-            if let Err(error) = back {
+            // First: once they are back, this worker may be given them again.
+            let told = match runs.as_slice() {
+                [] => Ok(()),
+                runs => self.tell_runs(&offer.worker, &[], runs, OUT).await,
+            };
+            if let Err(error) = self.writer.enqueue(entries).await.map(drop).and(told) {
                 tracing::debug!(%error, "what nobody took is put back when its time is out");
             }
         }

@@ -3,14 +3,15 @@
 use diesel::Connection as _;
 use diesel::prelude::*;
 use gateway_core::record::JobOptions;
-use gateway_core::{JobId, JobStatus, Owner, Timestamp};
+use gateway_core::{JobId, JobStatus, Owner, Timestamp, UploadId};
 
+use crate::cache::result;
 use crate::engine::{Conn, on_engine};
 use crate::jobs::aftermath::{Aftermath, Standing, after_end};
 use crate::jobs::sweep::queued;
-use crate::jobs::{Acceptance, Accepted, Moment, NewJob, QueuedJob, RequestKey};
+use crate::jobs::{Acceptance, Accepted, Moment, QueuedJob, RequestKey};
 use crate::rows::{JOINED, JobRow, OutputRow, options_text};
-use crate::schema::{cache_entries, flights, idempotency, job_uploads, jobs, joined_jobs, outputs};
+use crate::schema::{flights, idempotency, job_uploads, jobs, joined_jobs, outputs};
 use crate::{Database, DbError};
 
 /// How long a sender's key counts.
@@ -65,29 +66,19 @@ pub(crate) fn accept(
     moment: Moment,
     aftermath: &mut Aftermath,
 ) -> Result<Accepted, DbError> {
-    let Acceptance { job, request, hit, uploads } = acceptance;
+    let Acceptance { job, request, uploads, .. } = acceptance;
     if let Some(request) = request
         && let Some(known) = note_request(connection, job.owner.as_str(), request, &job.id.to_string(), moment.now)?
     {
         return Ok(known);
     }
-    let accepted = match &job.options.cache_key {
-        Some(key) => accept_cached(connection, job, key, *hit, moment, aftermath)?,
+    match &job.options.cache_key {
+        Some(key) => accept_cached(connection, acceptance, key, moment, aftermath),
         None => {
-            insert(connection, &JobRow::of_new(job))?;
-            Accepted::Queued
+            insert(connection, &JobRow::of_new(job), uploads)?;
+            Ok(Accepted::Queued)
         }
-    };
-    if !uploads.is_empty() {
-        let rows: Vec<_> = uploads
-            .iter()
-            .map(|upload| (job_uploads::job_id.eq(job.id.to_string()), job_uploads::upload_id.eq(upload.to_string())))
-            .collect();
-        on_engine!(connection, inner => {
-            diesel::insert_into(job_uploads::table).values(rows).on_conflict_do_nothing().execute(inner)
-        })?;
     }
-    Ok(accepted)
 }
 
 /// Notes whose request this key is; what it came to where it was used before.
@@ -142,75 +133,50 @@ fn known_request(
 /// Accepts a job whose result has a name: it gets that result, waits for whoever makes it, or makes it.
 fn accept_cached(
     connection: &mut Conn,
-    job: &NewJob,
+    acceptance: &Acceptance,
     key: &str,
-    hit: Option<JobId>,
     moment: Moment,
     aftermath: &mut Aftermath,
 ) -> Result<Accepted, DbError> {
+    let Acceptance { job, hit, uploads, .. } = acceptance;
     let mut row = JobRow::of_new(job);
     if job.not_before.is_some() {
         // Nobody is to wait for a job that waits itself.
-        insert(connection, &row)?;
+        insert(connection, &row, uploads)?;
         return Ok(Accepted::Queued);
     }
-    // One that was not there at the first look was made just now: its files are there.
-    if let Some((from, made)) = result(connection, key, hit, moment.now)? {
-        take_over(connection, job, from, &made, moment, aftermath)?;
+    // One that was not there at the first look was made just now: its files are there. Where files were found, they are
+    // those of one job.
+    let made = result(connection, key, moment.now)?.filter(|(from, _)| hit.is_none_or(|hit| hit == *from));
+    if let Some((from, made)) = made {
+        take_over(connection, acceptance, from, &made, moment, aftermath)?;
         return Ok(Accepted::Hit);
     }
     match leader(connection, key)? {
         Some(leader) if leader.timeout_ms == job.timeout_ms => {
             row.status = JOINED.to_owned();
             row.options = options_text(&JobOptions { joined: true, ..job.options.clone() });
-            insert(connection, &row)?;
+            insert(connection, &row, uploads)?;
             let joined = (joined_jobs::job_id.eq(&row.id), joined_jobs::leader_id.eq(&leader.id));
             diesel::insert_into(joined_jobs::table).values(joined).execute(connection)?;
             Ok(Accepted::Joined(raise(connection, &leader, row.priority)?))
         }
         Some(_) => {
-            insert(connection, &row)?;
+            insert(connection, &row, uploads)?;
             Ok(Accepted::Queued)
         }
         None => {
-            insert(connection, &row)?;
-            diesel::delete(flights::table.find(key)).execute(connection)?;
-            let flight = (flights::cache_key.eq(key), flights::job_id.eq(&row.id));
-            diesel::insert_into(flights::table).values(flight).execute(connection)?;
+            insert(connection, &row, uploads)?;
+            lead(connection, key, &row.id)?;
             Ok(Accepted::Queued)
         }
     }
 }
 
-/// The result named `key`, where there is one that is not too old: the job that made it, and its outputs. Where its
-/// files were found, only that of the job whose files these are.
-fn result(
-    connection: &mut Conn,
-    key: &str,
-    found: Option<JobId>,
-    now: Timestamp,
-) -> QueryResult<Option<(JobId, Vec<OutputRow>)>> {
-    let entry: Option<String> = cache_entries::table
-        .find(key)
-        .filter(cache_entries::expires_at.gt(now.as_millis()))
-        .select(cache_entries::job_id)
-        .first(connection)
-        .optional()?;
-    let entry = entry.and_then(|id| id.parse::<JobId>().ok());
-    let Some(from) = entry.filter(|entry| found.is_none_or(|found| found == *entry)) else { return Ok(None) };
-    let made: Vec<OutputRow> = outputs::table
-        .filter(outputs::job_id.eq(from.to_string()))
-        .order(outputs::position)
-        .select(OutputRow::as_select())
-        .load(connection)?;
-    let whole = !made.is_empty() && made.iter().all(|output| output.removed_at.is_none());
-    Ok(whole.then_some((from, made)))
-}
-
 /// Inserts `job` as one that has succeeded with what `from` made.
 fn take_over(
     connection: &mut Conn,
-    job: &NewJob,
+    Acceptance { job, uploads, .. }: &Acceptance,
     from: JobId,
     made: &[OutputRow],
     moment: Moment,
@@ -220,7 +186,7 @@ fn take_over(
     row.status = JobStatus::Succeeded.as_str().to_owned();
     row.finished_at = Some(moment.now.as_millis());
     row.options = options_text(&JobOptions { cached_from: Some(from), ..job.options.clone() });
-    insert(connection, &row)?;
+    insert(connection, &row, uploads)?;
     let shared: Vec<OutputRow> = made.iter().map(|output| output.shared_with(&row.id)).collect();
     on_engine!(connection, inner => diesel::insert_into(outputs::table).values(&shared).execute(inner))?;
     after_end(connection, Standing::of(&row, &shared, moment), aftermath)
@@ -252,8 +218,27 @@ fn raise(connection: &mut Conn, leader: &JobRow, priority: i32) -> Result<Option
     Ok(if changed > 0 { Some(queued(&raised)?) } else { None })
 }
 
-fn insert(connection: &mut Conn, row: &JobRow) -> QueryResult<()> {
-    diesel::insert_into(jobs::table).values(row).execute(connection).map(drop)
+/// Whoever wants the result named `key` next joins `job`. Those that have joined another one wait for that.
+pub(super) fn lead(connection: &mut Conn, key: &str, job: &str) -> QueryResult<()> {
+    diesel::delete(flights::table.find(key)).execute(connection)?;
+    let flight = (flights::cache_key.eq(key), flights::job_id.eq(job));
+    diesel::insert_into(flights::table).values(flight).execute(connection).map(drop)
+}
+
+/// Inserts a job with the uploads that it uses.
+fn insert(connection: &mut Conn, row: &JobRow, uploads: &[UploadId]) -> QueryResult<()> {
+    diesel::insert_into(jobs::table).values(row).execute(connection)?;
+    if uploads.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = uploads
+        .iter()
+        .map(|upload| (job_uploads::job_id.eq(&row.id), job_uploads::upload_id.eq(upload.to_string())))
+        .collect();
+    on_engine!(connection, inner => {
+        diesel::insert_into(job_uploads::table).values(rows).on_conflict_do_nothing().execute(inner)
+    })
+    .map(drop)
 }
 
 /// Notes the time on those of `ids` that still wait. On a server, rows that somebody holds are passed over: they are

@@ -12,6 +12,7 @@ use crate::batches;
 use crate::deliveries::{Message, tell};
 use crate::engine::{Conn, on_engine};
 use crate::jobs::QueuedJob;
+use crate::jobs::accept::lead;
 use crate::jobs::redact::{Moment, forget};
 use crate::jobs::sweep::queued;
 use crate::rows::{JOINED, JobRow, OutputRow, options_text};
@@ -126,10 +127,8 @@ fn after_result(connection: &mut Conn, job: Standing<'_>, key: &str, aftermath: 
         );
         diesel::insert_into(cache_entries::table).values(entry).execute(connection)?;
     }
-    let flight = flights::table.find(key).filter(flights::job_id.eq(&row.id));
-    if diesel::delete(flight).execute(connection)? == 0 {
-        return Ok(());
-    }
+    // Somebody else may lead by now, where this one was to be canceled; those that had joined it wait all the same.
+    diesel::delete(flights::table.find(key).filter(flights::job_id.eq(&row.id))).execute(connection)?;
     let mut waiting: Vec<JobRow> = jobs::table
         .inner_join(joined_jobs::table.on(joined_jobs::job_id.eq(jobs::id)))
         .filter(joined_jobs::leader_id.eq(&row.id))
@@ -178,12 +177,17 @@ fn end_with(
     after_end(connection, Standing::of(follower, &shared, moment), aftermath)
 }
 
-/// The first of those that waited makes the result; the others wait for it.
+/// The first of those that waited makes the result, as urgently as the most urgent of them; the others wait for it.
 fn promote(connection: &mut Conn, key: &str, waiting: Vec<JobRow>, aftermath: &mut Aftermath) -> Result<(), DbError> {
+    let priority = waiting.iter().map(|row| row.priority).max().unwrap_or_default();
     let mut waiting = waiting.into_iter();
-    let Some(first) = waiting.next() else { return Ok(()) };
+    let Some(first) = waiting.next().map(|row| JobRow { priority, ..row }) else { return Ok(()) };
     let changed = diesel::update(jobs::table.find(&first.id).filter(jobs::status.eq(JOINED)))
-        .set((jobs::status.eq(JobStatus::Queued.as_str()), jobs::dispatched_at.eq(None::<i64>)))
+        .set((
+            jobs::status.eq(JobStatus::Queued.as_str()),
+            jobs::priority.eq(priority),
+            jobs::dispatched_at.eq(None::<i64>),
+        ))
         .execute(connection)?;
     if changed == 0 {
         return promote(connection, key, waiting.collect(), aftermath);
@@ -193,8 +197,7 @@ fn promote(connection: &mut Conn, key: &str, waiting: Vec<JobRow>, aftermath: &m
     diesel::update(joined_jobs::table.filter(joined_jobs::job_id.eq_any(rest)))
         .set(joined_jobs::leader_id.eq(&first.id))
         .execute(connection)?;
-    let flight = (flights::cache_key.eq(key), flights::job_id.eq(&first.id));
-    diesel::insert_into(flights::table).values(flight).execute(connection)?;
+    lead(connection, key, &first.id)?;
     aftermath.promoted.push(queued(&first)?);
     Ok(())
 }

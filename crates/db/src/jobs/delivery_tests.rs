@@ -311,10 +311,19 @@ async fn where_the_first_is_canceled_the_next_takes_its_place(place: Place) {
     // A wish to cancel a running leader: nobody joins it any more.
     let running = cached(5, "other");
     let lease = accept_and_claim(&database, &running).await;
+    let urgent = NewJob { priority: Priority::High, ..cached(7, "other") };
+    for joins in [&cached(6, "other"), &urgent] {
+        assert!(matches!(database.accept_job(joins).await.unwrap().0, Accepted::Joined(_)));
+    }
     database.cancel_job(running.id, Scope::All).await.unwrap();
-    assert_eq!(database.accept_job(&cached(6, "other")).await.unwrap().0, Accepted::Queued);
+    assert_eq!(database.accept_job(&cached(8, "other")).await.unwrap().0, Accepted::Queued);
+    // Those that had joined it before are not forgotten over the one that leads now.
     let aftermath = database.settle_job(lease, settlement(JobStatus::Canceled, Vec::new())).await.unwrap().unwrap();
-    assert!(aftermath.promoted.is_empty());
+    let promoted: Vec<_> = aftermath.promoted.iter().map(|job| (job.id, job.priority)).collect();
+    assert_eq!(promoted, [(job(6, "a").id, Priority::High)], "as urgent as the most urgent that waits");
+    assert_eq!(find(&database, job(6, "a").id).await.priority, Priority::High);
+    let aftermath = run_to_success(&database, job(6, "a").id).await;
+    assert_eq!(aftermath.ended, [(urgent.id, JobStatus::Succeeded)]);
 }
 
 async fn a_more_urgent_twin_makes_the_first_as_urgent(place: Place) {

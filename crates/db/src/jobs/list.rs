@@ -97,11 +97,7 @@ impl Database {
     /// [`DbError`] where they could not be read.
     pub async fn outputs_of(&self, id: JobId) -> Result<Vec<Output>, DbError> {
         self.read_row(move |connection| {
-            let rows = outputs::table
-                .filter(outputs::job_id.eq(id.to_string()))
-                .order(outputs::position)
-                .select(OutputRow::as_select())
-                .load(connection)?;
+            let rows = outputs_of(connection, &id.to_string())?;
             Ok(rows.into_iter().map(OutputRow::into_output).collect())
         })
         .await
@@ -270,4 +266,13 @@ fn stats(connection: &mut Conn, now: Timestamp) -> Result<Stats, DbError> {
         stats.p95_run_ms = runs.get((runs.len() * 95).div_ceil(100).saturating_sub(1)).copied();
     }
     Ok(stats)
+}
+
+/// The records of a job's outputs, in order.
+pub(crate) fn outputs_of(connection: &mut Conn, job: &str) -> QueryResult<Vec<OutputRow>> {
+    outputs::table
+        .filter(outputs::job_id.eq(job))
+        .order(outputs::position)
+        .select(OutputRow::as_select())
+        .load(connection)
 }

@@ -22,6 +22,7 @@ mod types;
 pub(crate) use accept::{accept as accept_in, insert_jobs, note_request};
 pub use aftermath::Aftermath;
 pub use end::{CancelOutcome, DeleteOutcome, Settlement};
+pub(crate) use list::outputs_of;
 pub use list::{Filter, Stats};
 pub(crate) use redact::Moment;
 pub use redact::Redacted;

@@ -3,12 +3,12 @@
 
 use diesel::prelude::*;
 use gateway_core::record::{JobOptions, REDACTED, redact};
-use gateway_core::{JobError, JobId, JobStatus, Timestamp};
+use gateway_core::{JobError, JobId, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::engine::Conn;
 use crate::jobs::claim::discard;
-use crate::rows::{JOINED, JobRow, options_text};
+use crate::rows::{JobRow, OPEN, options_text};
 use crate::schema::{deliveries, job_logs, job_uploads, jobs, uploads};
 use crate::{Database, DbError};
 
@@ -80,7 +80,6 @@ pub(super) fn forget(connection: &mut Conn, row: &mut JobRow, now: Timestamp) ->
 }
 
 fn remove_uploads(connection: &mut Conn, job: &str, now: Timestamp) -> QueryResult<()> {
-    let open = [JobStatus::Queued.as_str(), JobStatus::Running.as_str(), JOINED];
     let own: Vec<String> = job_uploads::table
         .filter(job_uploads::job_id.eq(job))
         .order(job_uploads::upload_id)
@@ -93,7 +92,7 @@ fn remove_uploads(connection: &mut Conn, job: &str, now: Timestamp) -> QueryResu
             .inner_join(jobs::table.on(jobs::id.eq(job_uploads::job_id)))
             .filter(job_uploads::upload_id.eq(&upload))
             .filter(job_uploads::job_id.ne(job))
-            .filter(jobs::status.eq_any(open))
+            .filter(jobs::status.eq_any(OPEN))
             .select(job_uploads::job_id)
             .first(connection)
             .optional()?;

@@ -138,6 +138,19 @@ async fn files_of_callers_go_with_the_last_job_that_needs_them(place: Place) {
     database.cancel_job(secret(2).id, Scope::All).await.unwrap();
     assert_eq!((is_there(shared).await, is_there(unused).await), (false, true));
     assert!(database.trash(10).await.unwrap().contains(&format!("uploads/{shared}")));
+
+    // One that has ended as soon as it is accepted.
+    let named = |number: u8| {
+        let options = JobOptions { cache_key: Some(String::from("k")), ..JobOptions::default() };
+        NewJob { options, ..secret(number) }
+    };
+    let made = accept_and_claim(&database, &named(3)).await;
+    let cache_for = Some(std::time::Duration::from_secs(3_600));
+    let settlement = Settlement { cache_for, ..settlement(JobStatus::Succeeded, vec![output("a.png")]) };
+    database.settle_job(made, settlement).await.unwrap().unwrap();
+    let hit = Acceptance { uploads: vec![unused], ..named(4).into() };
+    assert_eq!(database.accept_job(hit).await.unwrap().0, Accepted::Hit);
+    assert!(!is_there(unused).await);
 }
 
 fn retry_line() -> LogLine {

@@ -12,7 +12,8 @@ use crate::engine::Conn;
 use crate::jobs::accept::KEY_FOR_MS;
 use crate::jobs::aftermath::take_turns_of;
 use crate::jobs::claim::discard;
-use crate::rows::{JOINED, JobRow, OutputRow};
+use crate::jobs::outputs_of;
+use crate::rows::{JobRow, OPEN};
 use crate::schema::{batches, cache_entries, deliveries, idempotency, job_uploads, jobs, outputs, uploads};
 use crate::{Database, DbError};
 
@@ -112,10 +113,6 @@ fn discard_unless_used(connection: &mut Conn, prefix: &str, shared: bool, now: T
     discard(connection, prefix, now)
 }
 
-fn outputs_of(connection: &mut Conn, job: &str) -> QueryResult<Vec<OutputRow>> {
-    outputs::table.filter(outputs::job_id.eq(job)).select(OutputRow::as_select()).load(connection)
-}
-
 fn sweep_jobs(connection: &mut Conn, before: Timestamp, limit: i64, now: Timestamp) -> Result<usize, DbError> {
     let ended: Vec<&str> = JobStatus::ALL.iter().filter(|status| status.is_ended()).map(|s| s.as_str()).collect();
     let rows: Vec<JobRow> = jobs::table
@@ -160,11 +157,10 @@ fn sweep_outputs(connection: &mut Conn, before: Timestamp, limit: i64, now: Time
 }
 
 fn sweep_uploads(connection: &mut Conn, limit: i64, now: Timestamp) -> Result<usize, DbError> {
-    let open = [JobStatus::Queued.as_str(), JobStatus::Running.as_str(), JOINED];
     let used = job_uploads::table
         .inner_join(jobs::table.on(jobs::id.eq(job_uploads::job_id)))
         .filter(job_uploads::upload_id.eq(uploads::id))
-        .filter(jobs::status.eq_any(open))
+        .filter(jobs::status.eq_any(OPEN))
         .select(job_uploads::upload_id);
     let old: Vec<(String, String)> = uploads::table
         .filter(uploads::expires_at.le(now.as_millis()))

@@ -63,10 +63,12 @@ pub struct Acceptance {
 }
 
 impl Acceptance {
-    /// Whose turns accepting it takes: that of its result, and that of its request.
+    /// Whose turns accepting it takes: that of its result, that of its request, and those of its uploads, which go with
+    /// a job that has ended.
     pub(crate) fn turns(&self) -> Vec<String> {
         let request = self.request.as_ref().map(|request| request.turn(&self.job.owner));
-        self.job.options.cache_key.iter().cloned().chain(request).collect()
+        let uploads = self.uploads.iter().map(ToString::to_string);
+        self.job.options.cache_key.iter().cloned().chain(request).chain(uploads).collect()
     }
 }
 
