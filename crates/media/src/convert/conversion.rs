@@ -2,7 +2,6 @@
 
 /// The longest side that may be asked for.
 const MAX_SIDE: u32 = 16_384;
-const LOSSLESS: u8 = 100;
 
 /// A format that pictures can be converted into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,7 +26,7 @@ impl PictureFormat {
     }
 
     /// The format of a picture of this media type; PNG for those that are not written.
-    pub fn of_content_type(content_type: &str) -> Self {
+    fn of_content_type(content_type: &str) -> Self {
         let formats = [Self::Png, Self::Jpeg, Self::Webp];
         formats.into_iter().find(|format| format.content_type() == content_type).unwrap_or(Self::Png)
     }
@@ -110,11 +109,6 @@ impl Conversion {
         *self == Self::default()
     }
 
-    /// The format that was asked for; without one a picture keeps its own, and a GIF becomes a PNG.
-    pub const fn format(&self) -> Option<PictureFormat> {
-        self.format
-    }
-
     /// A short name, `webp-q80-w512-h512`, of letters, digits and hyphens: the same for the same result.
     pub fn key(&self) -> String {
         let quality = match self.format {
@@ -131,14 +125,10 @@ impl Conversion {
         key
     }
 
-    /// The format that a picture of this media type is converted into.
-    pub(super) fn format_for(&self, content_type: &str) -> PictureFormat {
-        let own = match content_type {
-            "image/jpeg" => PictureFormat::Jpeg,
-            "image/webp" => PictureFormat::Webp,
-            _ => PictureFormat::Png,
-        };
-        self.format.unwrap_or(own)
+    /// The format that a picture of this media type is converted into: its own where none was asked for, and PNG where
+    /// that is not written.
+    pub fn format_for(&self, content_type: &str) -> PictureFormat {
+        self.format.unwrap_or_else(|| PictureFormat::of_content_type(content_type))
     }
 
     /// The quality that counts with `format`.
@@ -162,11 +152,6 @@ impl Conversion {
             (scaled(width, most_high, height).min(most_wide), most_high)
         }
     }
-}
-
-/// Whether WebP of this quality is lossless.
-pub(super) const fn is_lossless(quality: u8) -> bool {
-    quality >= LOSSLESS
 }
 
 #[cfg(test)]

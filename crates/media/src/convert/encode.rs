@@ -5,9 +5,10 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use webp::{Encoder, PixelLayout};
 
-use super::conversion::is_lossless;
 use super::{ConvertError, PictureFormat, Pixels};
 
+/// The quality from which a WebP is lossless.
+const LOSSLESS: u8 = 100;
 /// How hard libwebp tries to make a lossless picture small, of 100.
 const LOSSLESS_EFFORT: f32 = 75.0;
 
@@ -42,7 +43,7 @@ fn jpeg(pixels: Pixels, quality: u8) -> Result<Vec<u8>, String> {
 
 fn webp(pixels: &Pixels, quality: u8) -> Result<Vec<u8>, String> {
     let layout = if pixels.alpha { PixelLayout::Rgba } else { PixelLayout::Rgb };
-    let lossless = is_lossless(quality);
+    let lossless = quality >= LOSSLESS;
     Encoder::new(&pixels.data, layout, pixels.width, pixels.height)
         .encode_simple(lossless, if lossless { LOSSLESS_EFFORT } else { f32::from(quality) })
         .map(|file| file.to_vec())

@@ -10,10 +10,11 @@ use std::io::Cursor;
 
 use fast_image_resize::images::Image;
 use fast_image_resize::{PixelType, ResizeOptions, Resizer};
+use gateway_core::OutputKind;
 use image::codecs::{gif::GifDecoder, jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::{DynamicImage, ImageDecoder, ImageResult, Limits};
 
-use crate::inspect::{FileKind, InspectLimits, Refusal, inspect};
+use crate::inspect::{InspectLimits, Refusal, inspect};
 pub use conversion::{Conversion, PictureFormat};
 
 /// Bytes that a decoder may use.
@@ -70,7 +71,7 @@ struct Pixels {
 /// a WebP; time and memory go with the pixels. Callers bound how many run at once.
 pub fn convert(bytes: &[u8], conversion: &Conversion) -> Result<Converted, ConvertError> {
     let facts = inspect(bytes, &InspectLimits { max_frames: u32::MAX, ..InspectLimits::default() })?;
-    if facts.kind != FileKind::Image {
+    if facts.kind != OutputKind::Image {
         return Err(ConvertError::NotAPicture);
     }
     let format = conversion.format_for(facts.content_type);

@@ -1,6 +1,5 @@
 //! Tells formats by their first bytes. Owns the list of what is taken.
 
-use gateway_core::OutputKind;
 use gateway_core::output::{OPAQUE_TYPE, SHOWN_TYPES};
 
 use super::Refusal;
@@ -18,41 +17,6 @@ const ACCEPTED: [&str; 10] = [
     "audio/ogg",
 ];
 
-/// What a file is for a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FileKind {
-    /// A still or animated picture.
-    Image,
-    /// A film.
-    Video,
-    /// Sound.
-    Audio,
-    /// Anything else.
-    File,
-}
-
-impl FileKind {
-    /// The kind that a media type stands for.
-    pub fn of_content_type(content_type: &str) -> Self {
-        match OutputKind::of_content_type(content_type) {
-            OutputKind::Image => Self::Image,
-            OutputKind::Video => Self::Video,
-            OutputKind::Audio => Self::Audio,
-            OutputKind::Text | OutputKind::File => Self::File,
-        }
-    }
-
-    /// The name in the API.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Image => "image",
-            Self::Video => "video",
-            Self::Audio => "audio",
-            Self::File => "file",
-        }
-    }
-}
-
 /// The media type of a file that begins with `head`, if it is one that browsers may show: `application/octet-stream`
 /// for everything else. The first 16 KiB are enough.
 pub fn sniff(head: &[u8]) -> &'static str {
@@ -67,11 +31,7 @@ pub fn true_type(head: &[u8]) -> &'static str {
 
 /// The media type of `bytes`, where we take files of it.
 pub(super) fn accepted(bytes: &[u8]) -> Result<&'static str, Refusal> {
-    let found = match magic(bytes) {
-        // Opus stands in Ogg like any other sound there.
-        Some("audio/opus") => Some("audio/ogg"),
-        found => found,
-    };
+    let found = magic(bytes);
     match ACCEPTED.into_iter().find(|accepted| Some(*accepted) == found) {
         Some(accepted) => Ok(accepted),
         None => Err(Refusal::NotAccepted(described(bytes, found))),
@@ -86,6 +46,9 @@ fn magic(head: &[u8]) -> Option<&'static str> {
     Some(match infer::get(head)?.mime_type() {
         "audio/x-wav" => "audio/wav",
         "audio/x-flac" => "audio/flac",
+        "audio/m4a" => "audio/mp4",
+        // Opus stands in Ogg like any other sound there.
+        "audio/opus" => "audio/ogg",
         "video/x-m4v" => "video/mp4",
         found => found,
     })

@@ -9,16 +9,17 @@ mod png;
 mod refusal;
 mod webp;
 
+use gateway_core::OutputKind;
 use gateway_core::output::extension_of;
 
-pub use kind::{FileKind, sniff, true_type};
+pub use kind::{sniff, true_type};
 pub use refusal::Refusal;
 
 /// What bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
     /// What they are for a person.
-    pub kind: FileKind,
+    pub kind: OutputKind,
     /// Their media type.
     pub content_type: &'static str,
     /// The extension that goes with it.
@@ -62,7 +63,7 @@ pub fn inspect(bytes: &[u8], limits: &InspectLimits) -> Result<Facts, Refusal> {
         _ => None,
     };
     Ok(Facts {
-        kind: FileKind::of_content_type(content_type),
+        kind: OutputKind::of_content_type(content_type),
         content_type,
         extension: extension_of(content_type),
         width: picture.map(|picture| picture.width),

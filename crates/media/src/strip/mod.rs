@@ -64,15 +64,15 @@ impl Stripper {
 
 fn walker(content_type: &str) -> Option<Box<dyn Walk>> {
     Some(match content_type {
-        "image/png" | "image/apng" => Box::<png::Png>::default(),
+        "image/png" => Box::<png::Png>::default(),
         "image/jpeg" => Box::<jpeg::Jpeg>::default(),
         "image/webp" => Box::new(riff::Riff::webp()),
         "image/gif" => Box::<gif::Gif>::default(),
         "video/mp4" | "video/quicktime" | "audio/mp4" => Box::<mp4::Mp4>::default(),
-        "video/webm" | "audio/webm" | "video/x-matroska" => Box::<webm::Webm>::default(),
+        "video/webm" | "video/x-matroska" => Box::<webm::Webm>::default(),
         "audio/flac" => Box::<flac::Flac>::default(),
         "audio/mpeg" => Box::<mp3::Mp3>::default(),
-        "audio/ogg" | "audio/opus" => Box::<ogg::Ogg>::default(),
+        "audio/ogg" => Box::<ogg::Ogg>::default(),
         "audio/wav" => Box::new(riff::Riff::wav()),
         _ => return None,
     })

@@ -1,4 +1,5 @@
-//! PNG: text and Exif chunks go, with whatever follows the last chunk.
+//! PNG: chunks stay that make the picture, or say how it looks. All others go, whatever their name: ComfyUI writes
+//! prompts into texts, and into animations as chunks of its own. So does whatever follows the last chunk.
 
 use super::StripError;
 use super::engine::{Step, TO_THE_END, Walk};
@@ -8,6 +9,11 @@ const NAME: &str = "png";
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 const CHUNK_HEAD: usize = 8;
 const CHECKSUM: u64 = 4;
+/// Chunks beside the picture that say how it looks: colours, measures, frames.
+const LOOKS: [[u8; 4]; 16] = [
+    *b"tRNS", *b"cHRM", *b"gAMA", *b"iCCP", *b"sBIT", *b"sRGB", *b"cICP", *b"mDCV", *b"cLLI", *b"bKGD", *b"hIST",
+    *b"pHYs", *b"sPLT", *b"acTL", *b"fcTL", *b"fdAT",
+];
 
 #[derive(Debug, Default)]
 pub(super) struct Png {
@@ -33,10 +39,8 @@ impl Walk for Png {
         }
         self.ended = kind == *b"IEND";
         let rest = u64::from(length) + CHECKSUM;
-        Ok(match &kind {
-            b"tEXt" | b"zTXt" | b"iTXt" | b"eXIf" => Step::drop(CHUNK_HEAD, rest),
-            _ => Step::keep(CHUNK_HEAD, rest),
-        })
+        let stays = is_critical(kind) || LOOKS.contains(&kind);
+        Ok(if stays { Step::keep(CHUNK_HEAD, rest) } else { Step::drop(CHUNK_HEAD, rest) })
     }
 
     fn end(&self, _head: &[u8]) -> Result<(), StripError> {
@@ -46,4 +50,9 @@ impl Walk for Png {
     fn name(&self) -> &'static str {
         NAME
     }
+}
+
+/// Whether no picture can be shown without chunks of this kind.
+fn is_critical([first, ..]: [u8; 4]) -> bool {
+    first.is_ascii_uppercase()
 }

@@ -24,15 +24,17 @@ pub(super) struct Riff {
     form: Form,
     /// Bytes up to the end that the file announces; none before its head.
     left: Option<u64>,
+    /// What becomes of the byte that comes next and fills up a chunk of odd length, where that is so.
+    filler: Option<Fate>,
 }
 
 impl Riff {
     pub(super) const fn webp() -> Self {
-        Self { form: Form::Webp, left: None }
+        Self { form: Form::Webp, left: None, filler: None }
     }
 
     pub(super) const fn wav() -> Self {
-        Self { form: Form::Wav, left: None }
+        Self { form: Form::Wav, left: None, filler: None }
     }
 
     fn begin(&mut self, head: &[u8]) -> Result<Step, StripError> {
@@ -60,6 +62,16 @@ impl Riff {
         Ok(())
     }
 
+    /// How much of a chunk of `length` bytes goes as `fate` says in one part: all of it, or for a WAV all but the byte
+    /// that fills it up, which writers forget at the end of a file.
+    fn body(&mut self, length: u32, fate: Fate) -> u64 {
+        if self.form == Form::Wav && length % 2 == 1 {
+            self.filler = Some(fate);
+            return u64::from(length);
+        }
+        padded(length)
+    }
+
     fn malformed(&self) -> StripError {
         StripError::Malformed(self.name())
     }
@@ -70,6 +82,9 @@ impl Walk for Riff {
         let Some(left) = self.left else {
             return self.begin(head);
         };
+        if let Some(fate) = self.filler.take() {
+            return Ok(if fate == Fate::Keep { Step::keep(1, 0) } else { Step::blank(1, vec![0], 0) });
+        }
         if left == 0 {
             return Ok(Step::blank(0, Vec::new(), TO_THE_END));
         }
@@ -80,8 +95,7 @@ impl Walk for Riff {
         if self.form == Form::Wav && length == UNKNOWN {
             return Ok(Step::keep(CHUNK_HEAD, TO_THE_END));
         }
-        let padded = u64::from(length) + u64::from(length % 2);
-        let whole = CHUNK_HEAD as u64 + padded;
+        let whole = CHUNK_HEAD as u64 + padded(length);
         match (self.form, &kind) {
             (Form::Webp, b"VP8X") if length > 0 => {
                 let Some(bits) = reader.byte() else {
@@ -91,17 +105,18 @@ impl Walk for Riff {
                 let mut with = head.to_vec();
                 with.pop();
                 with.push(bits & !METADATA_BITS);
-                Ok(Step::Part { head: head.len(), write: Head::Replace(with), body: Fate::Keep, length: padded - 1 })
+                let rest = padded(length) - 1;
+                Ok(Step::Part { head: head.len(), write: Head::Replace(with), body: Fate::Keep, length: rest })
             }
             (Form::Webp, b"EXIF" | b"XMP " | SKIPPED)
             | (Form::Wav, b"LIST" | b"id3 " | b"ID3 " | b"_PMX" | SKIPPED) => {
                 self.claim(left, whole)?;
                 let with = [SKIPPED.as_slice(), &length.to_le_bytes()].concat();
-                Ok(Step::blank(CHUNK_HEAD, with, padded))
+                Ok(Step::blank(CHUNK_HEAD, with, self.body(length, Fate::Zero)))
             }
             _ => {
                 self.claim(left, whole)?;
-                Ok(Step::keep(CHUNK_HEAD, padded))
+                Ok(Step::keep(CHUNK_HEAD, self.body(length, Fate::Keep)))
             }
         }
     }
@@ -120,4 +135,9 @@ impl Walk for Riff {
             Form::Wav => "wav",
         }
     }
+}
+
+/// The length of a chunk of `length` bytes with the byte that fills it up.
+fn padded(length: u32) -> u64 {
+    u64::from(length) + u64::from(length % 2)
 }

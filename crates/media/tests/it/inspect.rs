@@ -1,6 +1,7 @@
 //! What is told and what is refused.
 
-use gateway_media::{FileKind, InspectLimits, Refusal, inspect, sniff};
+use gateway_core::OutputKind;
+use gateway_media::{InspectLimits, Refusal, Stripper, inspect, sniff, true_type};
 use image::ImageFormat;
 
 use crate::synth;
@@ -43,7 +44,7 @@ fn films_and_sounds_are_told() {
     assert_eq!(facts(&synth::flac()), film("audio/flac", "flac"));
     assert_eq!(facts(&synth::ogg(b"\x01vorbis", b"")), film("audio/ogg", "ogg"));
     assert_eq!(facts(&synth::ogg(b"OpusHead", b"OpusTags")), film("audio/ogg", "ogg"));
-    assert_eq!(inspect(&synth::flac(), &InspectLimits::default()).unwrap().kind, FileKind::Audio);
+    assert_eq!(inspect(&synth::flac(), &InspectLimits::default()).unwrap().kind, OutputKind::Audio);
 }
 
 #[test]
@@ -72,8 +73,21 @@ fn sniffing_shows_only_what_browsers_may_see() {
     assert_eq!(sniff(&synth::png()), "image/png");
     assert_eq!(sniff(&padded(b"glTF\x02\0\0\0")), "model/gltf-binary");
     assert_eq!(sniff(b"GIF89a"), "image/gif");
+    assert_eq!(sniff(&synth::ogg(b"OpusHead", b"OpusTags")), "audio/ogg");
     for head in [&b"<svg>"[..], b"%PDF-1.7", b"BM\x36\0\0\0", b"\0\0\0\x20ftypavif", b""] {
         assert_eq!(sniff(head), "application/octet-stream");
+    }
+}
+
+#[test]
+fn what_is_not_shown_is_told_all_the_same() {
+    for (head, content_type) in [
+        (&b"\0\0\0\x1cftypM4A \0\0\0\0"[..], "audio/mp4"),
+        (b"\0\0\0\x14ftypqt  \0\0\0\0", "video/quicktime"),
+    ] {
+        let file = padded(head);
+        assert_eq!((true_type(&file), sniff(&file)), (content_type, "application/octet-stream"));
+        assert!(Stripper::knows(content_type));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What becomes of each format.
 
 use bytes::Bytes;
-use gateway_media::{StripError, Stripper};
+use gateway_media::{StripError, Stripper, true_type};
 
 use crate::synth::{self, CANARY, has_canary};
 
@@ -27,6 +27,17 @@ fn a_png_loses_its_texts_and_keeps_its_pixels() {
     assert!(has_canary(&file) && !has_canary(&stripped));
     assert_eq!(pixels(&stripped), synth::picture(9, 5));
     assert!(stripped.ends_with(b"IEND\xae\x42\x60\x82"));
+}
+
+#[test]
+fn of_a_png_only_chunks_stay_that_make_the_picture_or_say_how_it_looks() {
+    let with = |kind: &[u8; 4]| synth::png_with(&[synth::png_chunk(kind, CANARY.as_bytes())]);
+    for kind in [b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME", b"comf", b"prVt", b"prMp", b"gama"] {
+        assert_eq!(strip("image/png", &with(kind), 7).unwrap(), synth::png_with(&[]), "{kind:?}");
+    }
+    for kind in [b"PLTE", b"tRNS", b"gAMA", b"iCCP", b"pHYs", b"acTL", b"fcTL", b"fdAT"] {
+        assert_eq!(strip("image/png", &with(kind), 7).unwrap(), with(kind), "{kind:?}");
+    }
 }
 
 #[test]
@@ -112,6 +123,27 @@ fn sounds_lose_their_tags() {
     assert_eq!(flac[42], 0x81);
     assert!(flac.ends_with(&[0xff, 0xf8, 1, 2, 3]));
     assert_eq!(strip("audio/mpeg", &synth::mp3(), 7).unwrap(), [0xff, 0xfb, 0x90, 0x64, 0, 1, 2]);
+}
+
+#[test]
+fn a_wav_may_lack_the_byte_that_fills_up_its_last_chunk() {
+    let file = synth::wav_of(301);
+    let (cut, whole) = (&file[..file.len() - 1], strip("audio/wav", &file, 7).unwrap());
+    for piece in [1, 7, cut.len()] {
+        assert_eq!(strip("audio/wav", cut, piece).unwrap(), whole[..cut.len()], "pieces of {piece} bytes");
+    }
+    assert_eq!(strip("audio/wav", &cut[..cut.len() - 1], 7), Err(StripError::Incomplete("wav")));
+}
+
+#[test]
+fn an_m4a_loses_its_tags_like_any_mp4() {
+    for index_first in [true, false] {
+        let mut file = synth::mp4(b"some samples", index_first);
+        file[8..12].copy_from_slice(b"M4A ");
+        let told = true_type(&file);
+        assert!(Stripper::knows(told), "{told}");
+        assert!(has_canary(&file) && !has_canary(&strip(told, &file, 7).unwrap()));
+    }
 }
 
 #[test]

@@ -54,6 +54,7 @@ pub(crate) fn png() -> Vec<u8> {
     let mut writer = encoder.write_header().unwrap();
     writer.write_image_data(&picture(9, 5)).unwrap();
     writer.write_text_chunk(&png::text_metadata::TEXtChunk::new("late", CANARY)).unwrap();
+    writer.write_chunk(png::chunk::ChunkType(*b"comf"), format!("prompt\0{CANARY}").as_bytes()).unwrap();
     writer.finish().unwrap();
     let exif = png_chunk(b"eXIf", CANARY.as_bytes());
     let (head, rest) = file.split_at(33);
@@ -106,8 +107,13 @@ pub(crate) fn animated_webp(frames: usize) -> Vec<u8> {
 }
 
 pub(crate) fn wav() -> Vec<u8> {
-    let list = format!("INFOICMT{CANARY}").into_bytes();
-    riff(b"WAVE", &[(b"fmt ", vec![1; 16]), (b"LIST", list), (b"data", vec![3; 300])])
+    wav_of(300)
+}
+
+/// A WAV of `length` bytes of sound, after metadata of an odd length.
+pub(crate) fn wav_of(length: usize) -> Vec<u8> {
+    let list = format!("INFOICMT{CANARY}.").into_bytes();
+    riff(b"WAVE", &[(b"fmt ", vec![1; 16]), (b"LIST", list), (b"data", vec![3; length])])
 }
 
 /// A GIF of `frames` frames, with a comment and XMP.
