@@ -140,6 +140,27 @@ fn the_apis_of_the_stack_believe_its_own_balancer_and_no_other_network() {
 }
 
 #[test]
+fn every_proxy_waits_for_longer_than_an_answer_may_be_kept_back() {
+    for (path, lines) in [
+        ("deploy/haproxy.cfg", &["timeout client 90s", "timeout server 90s"][..]),
+        ("deploy/nginx.conf", &["proxy_send_timeout 90s;", "proxy_read_timeout 90s;"]),
+    ] {
+        let text = read(path);
+        for line in lines {
+            assert!(text.lines().any(|each| each.trim() == *line), "{path}: no `{line}`");
+        }
+    }
+    let ingress = compose("deploy/kubernetes/ingress.yaml");
+    for (name, value) in [
+        ("haproxy.org/timeout-server", "90s"),
+        ("nginx.ingress.kubernetes.io/proxy-read-timeout", "90"),
+        ("nginx.ingress.kubernetes.io/proxy-send-timeout", "90"),
+    ] {
+        assert_eq!(ingress["metadata"]["annotations"][name].as_str(), Some(value), "{name}");
+    }
+}
+
+#[test]
 fn kubernetes_gives_no_variable_that_the_gateway_does_not_read() {
     let known: BTreeSet<&str> = VARIABLES.iter().map(|variable| variable.name).collect();
     let mut seen = BTreeSet::new();
