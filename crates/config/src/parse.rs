@@ -52,10 +52,20 @@ impl<'a> Reader<'a> {
     pub(crate) fn fault(&mut self, name: &str, reason: &str) {
         let (text, origin) =
             self.source.get(name).unwrap_or_else(|| (default_of(name).to_owned(), String::from("its default")));
-        let secret = VARIABLES.iter().any(|v| v.name == name && v.secret);
+        let secret = VARIABLES.iter().any(|v| v.name == name && v.secret) || is_key(&text);
         let shown = if secret { String::from("(secret)") } else { format!("`{}`", without_credentials(&text)) };
         self.faults.push(format!("{name} is {shown} (from {origin}): {reason}"));
     }
+}
+
+/// Whether `text` is a key in PEM.
+pub(crate) fn is_pem(text: &str) -> bool {
+    text.contains("-----BEGIN")
+}
+
+/// Whether `text` is a key, or several, where a path may be meant: it may be a private one.
+fn is_key(text: &str) -> bool {
+    is_pem(text) || text.starts_with('{')
 }
 
 /// `text` with what stands before an `@` left out: in a URL that is a user and a password, even in one that can't be

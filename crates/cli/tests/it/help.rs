@@ -33,3 +33,13 @@ fn a_worker_alone_ends_at_once_with_2_and_says_what_to_do_instead() {
     let json = place.run(&["--json", "worker"]).expect(2).json();
     assert!(json["error"].as_str().is_some_and(|error| error.contains("REDIS_URL")), "{json}");
 }
+
+#[test]
+fn an_empty_variable_hides_nothing_that_the_file_says() {
+    let mut place = Place::new();
+    place.write(".env", "PORT=99999\n");
+    for empty in ["", " "] {
+        place.set("PORT", empty);
+        place.run(&["health"]).expect(2).says(&["PORT is `99999` (from .env)"]);
+    }
+}

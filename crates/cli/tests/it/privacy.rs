@@ -394,10 +394,15 @@ async fn without_privacy_mode_the_same_search_finds_it() {
     );
 }
 
+/// Where Postgres is; `None` where the test command has left out a server that is needed.
 #[expect(clippy::disallowed_methods, reason = "the test command tells where its servers are")]
 fn servers() -> Option<String> {
-    let (postgres, redis) = (std::env::var("TEST_POSTGRES_URL").ok()?, std::env::var("TEST_REDIS_URL").ok());
-    redis.map(|_| postgres)
+    if ["TEST_WITHOUT_POSTGRES", "TEST_WITHOUT_REDIS"].iter().any(|name| std::env::var(name).is_ok()) {
+        return None;
+    }
+    let [postgres, _redis] = ["TEST_POSTGRES_URL", "TEST_REDIS_URL"]
+        .map(|name| std::env::var(name).unwrap_or_else(|_| panic!("no {name}: run the tests by `cargo xtask test`")));
+    Some(postgres)
 }
 
 /// Every row of every table.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_auth::address::TrustedProxies;
-use gateway_auth::jwt::{JwtKey, JwtSettings, PemAlgorithm, Verifier};
+use gateway_auth::jwt::{JwtKey, JwtSettings, JwtSettingsError, PemAlgorithm, Verifier};
 use gateway_auth::key::ConfiguredKeys;
+use gateway_core::comfyui_holes::FLOOR;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::parse::Reader;
+use crate::parse::{Reader, is_pem};
 use crate::settings::{AccessSettings, Environment, Origins, RateSettings, RawSettings, TlsSettings};
 
 pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> AccessSettings {
@@ -42,9 +43,9 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> AccessS
 pub(super) fn warnings(access: &AccessSettings) -> Vec<String> {
     let mut warnings = Vec::new();
     if access.raw.enabled {
-        warnings.push(String::from(
+        warnings.push(format!(
             "ALLOW_RAW_WORKFLOWS is on: administrators and keys with the right raw choose what ComfyUI runs, which is \
-             as much as its nodes can do; use ComfyUI 0.28.0 or newer, and name the nodes in RAW_NODES_ALLOWED",
+             as much as its nodes can do; use ComfyUI {FLOOR} or newer, and name the nodes in RAW_NODES_ALLOWED"
         ));
     }
     warnings
@@ -93,6 +94,7 @@ fn tokens(reader: &mut Reader<'_>) -> Option<Arc<Verifier>> {
     match Verifier::new(settings) {
         Ok(verifier) => Some(Arc::new(verifier)),
         Err(error) => {
+            let name = if error == JwtSettingsError::RoleClaim { "JWT_ROLE_CLAIM" } else { name };
             reader.fault(name, &error.to_string());
             None
         }
@@ -109,7 +111,7 @@ fn public_key(reader: &mut Reader<'_>) -> Option<JwtKey> {
     })?;
     let text = reader.text("JWT_PUBLIC_KEY");
     // In a variable of the environment the ends of lines are often written so.
-    let pem = if text.contains("-----BEGIN") { text.replace("\\n", "\n") } else { file(reader, "JWT_PUBLIC_KEY")? };
+    let pem = if is_pem(&text) { text.replace("\\n", "\n") } else { file(reader, "JWT_PUBLIC_KEY")? };
     Some(JwtKey::Pem { algorithm, pem })
 }
 
@@ -150,6 +152,11 @@ fn origins(reader: &mut Reader<'_>) -> Origins {
 }
 
 fn tls(reader: &mut Reader<'_>) -> Option<TlsSettings> {
+    for name in ["TLS_CERT", "TLS_KEY"] {
+        if is_pem(&reader.text(name)) {
+            reader.fault(name, "must be the path of a PEM file");
+        }
+    }
     match (reader.is_set("TLS_CERT"), reader.is_set("TLS_KEY")) {
         (false, false) => None,
         (true, true) => Some(TlsSettings {

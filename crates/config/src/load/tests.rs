@@ -95,6 +95,30 @@ fn secrets_are_shown_nowhere() {
 }
 
 #[test]
+fn a_key_where_a_path_belongs_is_shown_nowhere() {
+    let pem = "-----BEGIN PRIVATE KEY-----\\nhunter2\\n-----END PRIVATE KEY-----";
+    for (line, parts) in [
+        (format!("JWT_PUBLIC_KEY=\"{pem}\""), ["JWT_PUBLIC_KEY is (secret)", "give the public key"]),
+        (format!("JWT_JWKS_FILE=\"{pem}\""), ["JWT_JWKS_FILE is (secret)", "can't be read"]),
+        (
+            String::from(r#"JWT_JWKS_FILE='{"keys": [{"kty": "RSA", "d": "hunter2"}]}'"#),
+            ["JWT_JWKS_FILE is (secret)", "can't be read"],
+        ),
+        (format!("TLS_CERT=\"{pem}\"\nTLS_KEY=key.pem"), ["TLS_CERT is (secret)", "must be the path of a PEM file"]),
+        (format!("TLS_CERT=cert.pem\nTLS_KEY=\"{pem}\""), ["TLS_KEY is (secret)", "must be the path of a PEM file"]),
+    ] {
+        let text = faults(&line);
+        assert!(parts.iter().all(|part| text.contains(part)) && !text.contains("hunter2"), "{line}: {text}");
+    }
+}
+
+#[test]
+fn a_claim_that_can_hold_no_role_is_blamed_on_its_own_variable() {
+    let text = faults(&format!("JWT_SECRET={}\nJWT_ROLE_CLAIM=sub", "hunter2-".repeat(4)));
+    assert!(text.contains("JWT_ROLE_CLAIM is `sub`") && !text.contains("JWT_SECRET"), "{text}");
+}
+
+#[test]
 fn credentials_that_can_be_guessed_are_refused() {
     for line in ["JWT_SECRET=abc", "NODE_ENV=production\nAPI_KEYS=k:admin", "GATEWAY_ENV=production\nAPI_KEYS=k:admin"]
     {
