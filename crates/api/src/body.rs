@@ -6,7 +6,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use actix_web::{FromRequest, HttpRequest, dev, web};
 use futures_util::StreamExt as _;
 use gateway_core::{ErrorCode, Fault};
@@ -34,12 +34,7 @@ pub(crate) async fn read_object(
     limit: usize,
 ) -> Result<Map<String, Value>, ApiError> {
     check_headers(request, limit)?;
-    let bytes = match tokio::time::timeout(DEADLINE, collect(payload, limit)).await {
-        Ok(bytes) => bytes?,
-        Err(_elapsed) => {
-            return Err(ApiError { status: 408, ..ApiError::bad_request("the body did not arrive in time") });
-        }
-    };
+    let bytes = collect(payload, limit).await?;
     if bytes.is_empty() {
         return Err(ApiError::bad_request("the body is empty; a JSON object is expected"));
     }
@@ -69,12 +64,7 @@ impl FromRequest for Nothing {
 
 /// Reads the body of a request that takes none: nothing, or an object without fields.
 async fn read_nothing(request: &HttpRequest, payload: web::Payload) -> Result<(), ApiError> {
-    let bytes = match tokio::time::timeout(DEADLINE, collect(payload, MAX_NOTHING)).await {
-        Ok(bytes) => bytes?,
-        Err(_elapsed) => {
-            return Err(ApiError { status: 408, ..ApiError::bad_request("the body did not arrive in time") });
-        }
-    };
+    let bytes = collect(payload, MAX_NOTHING).await?;
     if bytes.is_empty() {
         return Ok(());
     }
@@ -97,11 +87,8 @@ fn pointer(name: &str) -> String {
 
 fn check_headers(request: &HttpRequest, limit: usize) -> Result<(), ApiError> {
     let headers = request.headers();
+    refuse_compressed(headers)?;
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !matches!(text(CONTENT_ENCODING).to_ascii_lowercase().as_str(), "" | "identity") {
-        let detail = "compressed bodies are not read; send it without Content-Encoding";
-        return Err(ApiError::new(ErrorCode::UnsupportedMediaType, detail));
-    }
     let mut parts = text(CONTENT_TYPE).split(';').map(|part| part.trim().to_ascii_lowercase());
     let json = parts.next().is_some_and(|media| media == "application/json");
     let utf8 = parts.all(|parameter| match parameter.strip_prefix("charset=") {
@@ -116,7 +103,23 @@ fn check_headers(request: &HttpRequest, limit: usize) -> Result<(), ApiError> {
     if declared.is_some_and(|length| length > limit) { Err(too_large(limit)) } else { Ok(()) }
 }
 
-async fn collect(mut payload: web::Payload, limit: usize) -> Result<Vec<u8>, ApiError> {
+/// What a body holds is measured as it arrives, and what is compressed is larger than that.
+pub(crate) fn refuse_compressed(headers: &HeaderMap) -> Result<(), ApiError> {
+    let encoding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if matches!(encoding.to_ascii_lowercase().as_str(), "" | "identity") {
+        return Ok(());
+    }
+    let detail = "compressed bodies are not read; send it without Content-Encoding";
+    Err(ApiError::new(ErrorCode::UnsupportedMediaType, detail))
+}
+
+/// All of a body of at most `limit` bytes, which has to arrive in time.
+async fn collect(payload: web::Payload, limit: usize) -> Result<Vec<u8>, ApiError> {
+    let collected = tokio::time::timeout(DEADLINE, collect_all(payload, limit)).await;
+    collected.unwrap_or_else(|_elapsed| Err(ApiError::late("the body did not arrive in time")))
+}
+
+async fn collect_all(mut payload: web::Payload, limit: usize) -> Result<Vec<u8>, ApiError> {
     let mut bytes = Vec::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| ApiError::bad_request(format!("the body broke off: {error}")))?;

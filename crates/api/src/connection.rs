@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Extensions, ServiceResponse};
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, Version};
 use actix_web::rt::net::TcpStream;
 use bytes::Bytes;
 use socket2::{SockRef, Socket};
@@ -131,7 +131,8 @@ async fn watch(connection: Weak<Connection>, mut gone: oneshot::Receiver<()>) {
 
 /// Keeps `busy` until the body of `response` is sent. Whoever was too slow to send a body gets no other try.
 pub(crate) fn until_sent(response: ServiceResponse<BoxBody>, busy: Busy) -> ServiceResponse<BoxBody> {
-    if response.status() == StatusCode::REQUEST_TIMEOUT {
+    // In HTTP/2 other requests share the connection, and the rest of this body ends with its stream.
+    if response.status() == StatusCode::REQUEST_TIMEOUT && response.request().version() < Version::HTTP_2 {
         busy.end_soon();
     }
     match response.response().body().size() {

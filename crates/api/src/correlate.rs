@@ -126,7 +126,7 @@ fn foreign(error: &Error) -> ApiError {
         }
         _ => {
             tracing::error!(%error, "a request failed");
-            ApiError::new(ErrorCode::Internal, "the gateway failed; its log says why, under this correlation id")
+            ApiError::internal()
         }
     }
 }

@@ -59,6 +59,21 @@ impl ApiError {
         Self { faults, ..Self::new(ErrorCode::ValidationError, detail) }
     }
 
+    /// What the sender can't mend. Whoever makes it logs the cause.
+    pub(crate) fn internal() -> Self {
+        Self::new(ErrorCode::Internal, "the gateway failed; its log says why, under this correlation id")
+    }
+
+    /// What was being sent did not arrive in time.
+    pub(crate) fn late(detail: impl Into<String>) -> Self {
+        Self { status: 408, ..Self::bad_request(detail) }
+    }
+
+    pub(crate) fn bad_cursor() -> Self {
+        Self::new(ErrorCode::BadCursor, "this cursor is not one that this list gave out")
+            .recommend("begin again without a cursor, and keep the filters the same from page to page")
+    }
+
     /// One wrong input.
     pub(crate) fn fault(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self::invalid(vec![Fault::new(path, message)])
@@ -120,7 +135,7 @@ impl From<DbError> for ApiError {
             DbError::Duplicate => Self::new(ErrorCode::Conflict, "it exists already"),
             DbError::Corrupt { .. } => {
                 tracing::error!(%error, "a row of the database can't be read");
-                Self::new(ErrorCode::Internal, "the gateway failed; its log says why, under this correlation id")
+                Self::internal()
             }
             other => {
                 tracing::error!(error = %other, "the database failed");
@@ -141,9 +156,13 @@ impl From<StorageError> for ApiError {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::NotFound { .. } | StorageError::BadKey => Self::output_not_found(),
+            StorageError::TooLarge { limit } => {
+                Self::new(ErrorCode::PayloadTooLarge, format!("the file is larger than the {limit} bytes that are stored"))
+                    .recommend("make it smaller; an operator can raise MAX_OUTPUT_BYTES")
+            }
             other => {
                 tracing::error!(error = &other as &dyn std::error::Error, "the storage failed");
-                Self::new(ErrorCode::StorageError, "the output can't be read at the moment").retry_after(5)
+                Self::new(ErrorCode::StorageError, "the storage is not available at the moment").retry_after(5)
             }
         }
     }

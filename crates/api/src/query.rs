@@ -24,15 +24,15 @@ impl Query {
         for (name, value) in pairs {
             if !known.contains(&name.as_str()) {
                 let names = if known.is_empty() { String::from("none") } else { known.join(", ") };
-                query.fault(&name, format!("unknown parameter; there are: {names}"));
+                query.refuse(&name, format!("unknown parameter; there are: {names}"));
             } else if value.contains('\0') {
-                query.fault(&name, "NUL is not allowed");
+                query.refuse(&name, "NUL is not allowed");
             } else if value.is_empty() {
-                query.fault(&name, "must not be empty; leave it out");
+                query.refuse(&name, "must not be empty; leave it out");
             } else if let Entry::Vacant(place) = query.values.entry(name.clone()) {
                 place.insert(value);
             } else {
-                query.fault(&name, "given twice");
+                query.refuse(&name, "given twice");
             }
         }
         Ok(query)
@@ -46,7 +46,7 @@ impl Query {
     pub(crate) fn parse<T>(&mut self, name: &str, allowed: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let parsed = parse(self.values.get(name)?);
         if parsed.is_none() {
-            self.fault(name, format!("must be {allowed}"));
+            self.refuse(name, format!("must be {allowed}"));
         }
         parsed
     }
@@ -64,18 +64,30 @@ impl Query {
         parsed.unwrap_or(false)
     }
 
+    /// How many rows a page is to have: `usual` where nothing is said of it.
+    pub(crate) fn limit(&mut self, usual: i64) -> i64 {
+        let limit = self.parse("limit", "a whole number from 1 to 100", |text| {
+            text.parse::<i64>().ok().filter(|limit| (1..=100).contains(limit))
+        });
+        limit.unwrap_or(usual)
+    }
+
     /// Ends the reading: an error where anything was wrong.
     pub(crate) fn check(self) -> Result<(), ApiError> {
         if self.faults.is_empty() { Ok(()) } else { Err(ApiError::invalid(self.faults)) }
     }
 
-    /// Notes that the value of `name` is wrong.
+    /// Notes that the parameter `name` is wrong.
     pub(crate) fn refuse(&mut self, name: &str, message: impl Into<String>) {
-        self.fault(name, message);
-    }
-
-    fn fault(&mut self, name: &str, message: impl Into<String>) {
         let shown: String = name.chars().take(64).collect();
         self.faults.push(Fault::new(format!("?{shown}"), message));
     }
+}
+
+/// Leaves a page of `limit` in `rows`, of which one more was asked for; whether there are more.
+pub(crate) fn cut<T>(rows: &mut Vec<T>, limit: i64) -> bool {
+    let limit = usize::try_from(limit).unwrap_or(0);
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    more
 }

@@ -66,7 +66,7 @@ pub(crate) async fn settle(
             let Some(Value::Object(given)) = part.get(name) else { continue };
             let text = |field: &str| given.get(field).and_then(Value::as_str).filter(|_| given.len() == 1);
             let taken = match (text("base64"), text("url")) {
-                (Some(encoded), _) => async { keep(state, caller, decode(encoded)?).await }.await,
+                (Some(encoded), _) => keep(state, caller, encoded).await,
                 (None, Some(url)) => fetch(state, caller, url).await,
                 (None, None) => continue,
             };
@@ -105,7 +105,7 @@ async fn record(
         return of_upload(upload, kind, false);
     }
     if let Some(encoded) = text("base64") {
-        let upload = keep(state, caller, decode(encoded)?).await?;
+        let upload = keep(state, caller, encoded).await?;
         return of_upload(upload, kind, true);
     }
     if let Some(url) = text("url") {
@@ -158,7 +158,8 @@ fn decode(text: &str) -> Result<Bytes, ApiError> {
     decoded.map(Bytes::from).map_err(|_error| ApiError::fault("", "is not Base64"))
 }
 
-async fn keep(state: &ApiState, caller: &Caller, bytes: Bytes) -> Result<Upload, ApiError> {
+async fn keep(state: &ApiState, caller: &Caller, encoded: &str) -> Result<Upload, ApiError> {
+    let bytes = decode(encoded)?;
     let mut incoming = Incoming::with_job(state, caller.owner.clone());
     incoming.take(bytes).await?;
     incoming.finish().await

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use gateway_core::{ErrorCode, Owner, UploadId};
+use gateway_core::{ErrorCode, OutputKind, Owner, UploadId};
 use gateway_db::Upload;
-use gateway_media::{Facts, FileKind, InspectLimits, Refusal, inspect, sniff};
+use gateway_media::{Facts, InspectLimits, Refusal, inspect, sniff};
 use gateway_storage::{ObjectWriter, Stored};
 
 use crate::error::ApiError;
@@ -79,7 +79,7 @@ impl<'a> Incoming<'a> {
 
     /// The beginning is there: what is it?
     async fn begin(&mut self) -> Result<(), ApiError> {
-        if FileKind::of_content_type(sniff(&self.held)) == FileKind::Image {
+        if OutputKind::of_content_type(sniff(&self.held)) == OutputKind::Image {
             self.progress = Progress::Held;
             return Ok(());
         }

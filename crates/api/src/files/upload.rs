@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_multipart::{Multipart, MultipartError};
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use gateway_db::Upload;
 use serde_json::{Value, json};
 
 use crate::auth::Caller;
+use crate::body::refuse_compressed;
 use crate::error::ApiError;
 use crate::files::keep::{Incoming, too_large};
 use crate::query::Query;
@@ -43,13 +44,10 @@ pub(crate) async fn create_upload(
 
 fn check_headers(request: &HttpRequest, limit: u64) -> Result<(), ApiError> {
     let headers = request.headers();
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !matches!(text(CONTENT_ENCODING).to_ascii_lowercase().as_str(), "" | "identity") {
-        let detail = "compressed bodies are not read; send it without Content-Encoding";
-        return Err(ApiError::new(ErrorCode::UnsupportedMediaType, detail));
-    }
+    refuse_compressed(headers)?;
     let room = if is_form(request) { FORM } else { 0 };
-    let declared: Option<u64> = text(CONTENT_LENGTH).parse().ok();
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let declared: Option<u64> = length.and_then(|length| length.parse().ok());
     if declared.is_some_and(|length| length > limit.saturating_add(room)) { Err(too_large(limit)) } else { Ok(()) }
 }
 
@@ -128,7 +126,7 @@ async fn in_time<T>(next: impl Future<Output = T>) -> Result<T, ApiError> {
 }
 
 fn late() -> ApiError {
-    ApiError { status: 408, ..ApiError::bad_request("the file did not arrive in time") }
+    ApiError::late("the file did not arrive in time")
 }
 
 fn broken(error: MultipartError) -> ApiError {

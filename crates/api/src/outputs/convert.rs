@@ -77,9 +77,7 @@ struct Place {
 
 impl Place {
     fn of(output: &Output, conversion: &Conversion) -> Self {
-        let (key, format) = (conversion.key(), conversion.format());
-        let of_own = || gateway_media::PictureFormat::of_content_type(&output.content_type);
-        let format = format.unwrap_or_else(of_own);
+        let (key, format) = (conversion.key(), conversion.format_for(&output.content_type));
         let stem = output.file.rsplit_once('.').map_or(output.file.as_str(), |(stem, _)| stem);
         Self {
             storage_key: format!("{}.{key}.{}", output.storage_key, format.extension()),
