@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::auth::LimitHeaders;
 use crate::connection::{Connection, until_sent};
 use crate::error::ApiError;
+use crate::metrics;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Identifies, does not locate: the host is one that can never exist.
@@ -84,6 +85,7 @@ pub(crate) async fn correlate(
         limit.write(response.headers_mut());
     }
     log(&response, &id, started);
+    metrics::answered(&response, started.elapsed());
     Ok(match busy {
         Some(busy) => until_sent(response, busy),
         None => response,

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, Resource};
 use gateway_core::ErrorCode;
 
 use crate::error::ApiError;
-use crate::{admin, audit, batches, files, health, jobs, keys, openapi, outputs, webhooks, workflows};
+use crate::{admin, audit, batches, files, health, jobs, keys, metrics, openapi, outputs, webhooks, workflows};
 
 /// A path at which only the methods in `allowed` are answered.
 fn at(path: &'static str, allowed: &'static str) -> Resource {
@@ -14,7 +14,7 @@ fn at(path: &'static str, allowed: &'static str) -> Resource {
         let error = ApiError::new(ErrorCode::MethodNotAllowed, detail).with_header("allow", allowed);
         std::future::ready(Err::<&'static str, _>(error))
     };
-    web::resource(path).default_service(web::to(refuse))
+    web::resource(path).app_data(metrics::Route(path)).default_service(web::to(refuse))
 }
 
 /// Registers all paths.
@@ -30,6 +30,7 @@ fn all(config: &mut ServiceConfig) {
         .service(at("/health/live", "GET, HEAD").get(health::live).head(health::live))
         .service(at("/health/ready", "GET, HEAD").get(health::ready).head(health::ready))
         .service(at("/capabilities", "GET").get(health::capabilities))
+        .service(at("/metrics", "GET").get(metrics::show_metrics))
         .service(at("/openapi.json", "GET").get(openapi::show_document))
         .service(at("/docs", "GET").get(openapi::show_page))
         .service(at("/workflows", "GET, POST").get(workflows::list_workflows).post(workflows::create_workflow))

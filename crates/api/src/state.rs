@@ -14,6 +14,7 @@ use gateway_core::cache::digest;
 use gateway_core::workflow::{NodeCatalog, NodePolicy, SizeLimits, Workflow, WorkflowSource};
 use gateway_core::{CursorKey, JobId, JobIdSequence, Owner, Timestamp};
 use gateway_db::{Database, DbError, StoredKey, WorkflowRecord};
+use gateway_metrics::Exposition;
 use gateway_storage::Storage;
 use moka::sync::Cache;
 use serde_json::json;
@@ -21,6 +22,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::error::ApiError;
 use crate::jobs::Rules;
+use crate::metrics::{self, Fleet};
 
 /// How long a workflow is used without a look whether another process has replaced it.
 const WORKFLOW_TTL: Duration = Duration::from_secs(1);
@@ -69,6 +71,8 @@ pub struct Parts {
     pub access: AccessSettings,
     /// Whether this process alone works the queue, so that readiness depends on ComfyUI.
     pub embedded: bool,
+    /// What is measured in this process.
+    pub metrics: Arc<Exposition>,
     /// The version of the gateway.
     pub version: &'static str,
 }
@@ -100,6 +104,8 @@ pub struct ApiState {
     /// Turns true when the server stops: streams that would never end by themselves end then.
     pub(crate) stopping: Arc<watch::Sender<bool>>,
     depth: Arc<tokio::sync::Mutex<Option<(Instant, u64)>>>,
+    /// How all of the gateway is, for whoever watches it.
+    pub(crate) fleet: Arc<Fleet>,
     /// Turns true when a stop was asked for: load balancers are to look elsewhere.
     pub(crate) leaving: Arc<AtomicBool>,
     /// Counts requests while the processes' common count is away.
@@ -125,6 +131,7 @@ impl ApiState {
     /// # Errors
     /// [`DbError`] where the database does not give the secret for page cursors.
     pub async fn new(parts: Parts) -> Result<Self, DbError> {
+        metrics::begin();
         let (dispatched, told) = mpsc::unbounded_channel();
         tokio::spawn(note_dispatched(parts.database.clone(), told));
         let cursor_key = parts.database.cursor_key(rand::random()).await?;
@@ -141,6 +148,7 @@ impl ApiState {
             stopping: Arc::new(watch::channel(false).0),
             started: Instant::now(),
             depth: Arc::default(),
+            fleet: Arc::default(),
             leaving: Arc::default(),
             pace: Cache::builder().max_capacity(1_000).time_to_live(PACE_TTL).build(),
             workflows: Cache::builder().max_capacity(1_000).time_to_live(WORKFLOW_TTL).build(),

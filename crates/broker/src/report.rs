@@ -18,6 +18,22 @@ pub enum BackendState {
     Stuck,
 }
 
+impl BackendState {
+    /// All states.
+    pub const ALL: [Self; 5] = [Self::Unknown, Self::Ready, Self::Unreachable, Self::Misconfigured, Self::Stuck];
+
+    /// The name in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Ready => "ready",
+            Self::Unreachable => "unreachable",
+            Self::Misconfigured => "misconfigured",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
 /// One ComfyUI server, as its worker sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -65,6 +81,20 @@ pub enum WorkerState {
     Draining,
 }
 
+impl WorkerState {
+    /// All states.
+    pub const ALL: [Self; 3] = [Self::Running, Self::Paused, Self::Draining];
+
+    /// The name in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Draining => "draining",
+        }
+    }
+}
+
 /// A worker that lives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -94,4 +124,21 @@ pub enum Control {
         /// Which.
         worker: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn states_are_named_as_reports_write_them() {
+        for state in BackendState::ALL {
+            assert_eq!(json!(state), state.as_str());
+        }
+        for state in WorkerState::ALL {
+            assert_eq!(json!(state), state.as_str());
+        }
+    }
 }

@@ -13,6 +13,7 @@ use gateway_worker::Worker;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
+use crate::measure::{self, Upkeep};
 use crate::stores::{StartError, Stores, VERSION, way_out};
 
 /// How long answers under way may take once a stop was asked for.
@@ -28,6 +29,7 @@ pub struct Gateway {
     handle: ServerHandle,
     server: JoinHandle<std::io::Result<()>>,
     worker: Option<Worker>,
+    _upkeep: Upkeep,
 }
 
 impl Gateway {
@@ -37,7 +39,9 @@ impl Gateway {
     /// # Errors
     /// [`StartError`] where a part can't be had.
     pub async fn start(settings: Settings, with_worker: bool) -> Result<Self, StartError> {
+        let metrics = measure::begin()?;
         let Stores { database, broker, storage } = Stores::open(&settings).await?;
+        let upkeep = measure::watch(&metrics, &database);
         let embedded = !broker.is_shared();
         let secure = settings.access.tls.is_some();
         let parts = Parts {
@@ -54,6 +58,7 @@ impl Gateway {
             callbacks: way_out(&settings.webhooks.urls)?,
             sources: way_out(&settings.files.urls)?,
             embedded,
+            metrics: Arc::clone(&metrics),
             version: VERSION,
         };
         let address = format!("{}:{}", settings.http.host, settings.http.port);
@@ -63,12 +68,13 @@ impl Gateway {
             Server::bind(state, ANSWERS).map_err(|source| StartError::Bind { address, variable: "PORT", source })?;
         let worker = if embedded || with_worker {
             let stores = Stores { database: database.clone(), broker, storage: Arc::clone(&storage) };
-            Some(stores.worker(settings).await?)
+            Some(stores.worker(settings, &metrics).await?)
         } else {
             None
         };
         let (address, handle) = (server.address(), server.handle());
-        Ok(Self { address, secure, database, storage, handle, server: tokio::spawn(server.run()), worker })
+        let server = tokio::spawn(server.run());
+        Ok(Self { address, secure, database, storage, handle, server, worker, _upkeep: upkeep })
     }
 
     /// The address that is bound.

@@ -5,6 +5,7 @@ mod commands;
 mod exit;
 mod gateway;
 mod http;
+mod measure;
 mod output;
 mod stores;
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gateway_broker::{Broker, MemoryBroker, OpenError, RedisBroker};
-use gateway_config::{DatabaseSettings, Settings, UrlSettings};
+use gateway_config::{DatabaseSettings, Environment, Settings, UrlSettings};
 use gateway_db::{Access, Database, DbError};
 use gateway_egress::Policy;
+use gateway_metrics::{Exposition, NotMeasured};
 use gateway_storage::{Storage, StorageError};
 use gateway_worker::{Worker, WorkerParts};
 
@@ -40,6 +41,8 @@ pub enum StartError {
     Worker(gateway_worker::StartError),
     /// It would ask nobody for credentials, in production.
     Open,
+    /// Nothing can be measured.
+    Metrics(NotMeasured),
     /// Nothing can be sent: the system's trust in certificates can't be read.
     Egress(gateway_egress::BuildError),
 }
@@ -59,6 +62,7 @@ impl std::fmt::Display for StartError {
             Self::Queue(error) => error.fmt(f),
             Self::Worker(error) => f.write_str(&chain(error)),
             Self::Egress(error) => f.write_str(&chain(error)),
+            Self::Metrics(error) => error.fmt(f),
             Self::Open => f.write_str(
                 "NODE_ENV/GATEWAY_ENV is production, and no credentials would be asked for: anybody could run jobs. Set \
                  API_KEYS or JWT_SECRET, or make a key with `comfyui-gateway keys create`",
@@ -114,8 +118,9 @@ impl Stores {
         Ok(Self { database, broker, storage })
     }
 
-    /// Starts a worker over them.
-    pub(crate) async fn worker(self, settings: Settings) -> Result<Worker, StartError> {
+    /// Starts a worker over them, which `metrics` shows.
+    pub(crate) async fn worker(self, settings: Settings, metrics: &Exposition) -> Result<Worker, StartError> {
+        let hidden = settings.environment == Environment::Production;
         let parts = WorkerParts {
             database: self.database,
             broker: self.broker,
@@ -131,7 +136,9 @@ impl Stores {
             privacy: settings.access.privacy,
             version: VERSION,
         };
-        Worker::start(parts).await.map_err(StartError::Worker)
+        let worker = Worker::start(parts).await.map_err(StartError::Worker)?;
+        metrics.add(worker.gauges(hidden));
+        Ok(worker)
     }
 }
 

@@ -106,7 +106,11 @@ pub const VARIABLES: &[Variable] = &[
     plain("JOB_MAX_ATTEMPTS", "3", "How often a job is run before it fails, 1–20"),
     plain("WORKER_LEASE_SECONDS", "60", "How long a claim holds without renewal, 6–3600"),
     plain("WORKER_NODE", "", "Name of this machine (empty = its host name); tells ComfyUI servers on loopback apart"),
-    plain("WORKER_PORT", "0", "Port on which a worker alone answers /health/live and /health/ready; 0 for none"),
+    plain(
+        "WORKER_PORT",
+        "0",
+        "Port on which a worker alone answers /health/live, /health/ready and /metrics; 0 for none",
+    ),
     plain(
         "SHUTDOWN_DELAY_SECONDS",
         "0",

@@ -1,12 +1,13 @@
 //! Opens the database, brings it up to date, and is the one bridge from async callers to blocking statements.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::r2d2::{Pool, PooledConnection};
 use gateway_config::DatabaseSettings;
 use gateway_core::Timestamp;
+use gateway_metrics::{DATABASE_CONNECTIONS, DATABASE_CONNECTIONS_LIMIT, DATABASE_DURATION, DATABASE_WAIT, Histogram};
 
 use crate::DbError;
 use crate::clock::Clock;
@@ -40,7 +41,15 @@ pub struct Database {
     clock: Clock,
     /// Whether what jobs were about is taken out of their records when they end.
     redact: bool,
+    times: Times,
     _lock: Arc<ProcessLock>,
+}
+
+/// How long reads take, and how long they wait for a connection.
+#[derive(Clone)]
+struct Times {
+    read: Histogram,
+    wait: Histogram,
 }
 
 impl Database {
@@ -73,7 +82,8 @@ impl Database {
             .test_on_check_out(target.file().is_none())
             .build(Readers(target.clone()))
             .map_err(|error| failed(error.to_string()))?;
-        Ok(Self { writer, readers, target, clock, redact: settings.redact, _lock: Arc::new(lock) })
+        let times = Times { read: DATABASE_DURATION.of(["read".into()]), wait: DATABASE_WAIT.of([]) };
+        Ok(Self { writer, readers, target, clock, redact: settings.redact, times, _lock: Arc::new(lock) })
     }
 
     /// Where it is, for people: a file, or a server without its credentials.
@@ -97,6 +107,15 @@ impl Database {
     /// Whatever keeps it from answering.
     pub async fn ping(&self) -> Result<(), DbError> {
         self.read(|connection| Ok(connection.batch_execute("SELECT 1")?)).await
+    }
+
+    /// Sets the gauges of its connections to what they are at the moment.
+    pub fn show_connections(&self) {
+        let open = self.readers.state();
+        let busy = open.connections.saturating_sub(open.idle_connections);
+        DATABASE_CONNECTIONS.of(["idle".into()]).set(open.idle_connections);
+        DATABASE_CONNECTIONS.of(["busy".into()]).set(busy);
+        DATABASE_CONNECTIONS_LIMIT.of([]).set(self.readers.max_size());
     }
 
     pub(crate) fn writer(&self) -> &Writer {
@@ -174,8 +193,15 @@ impl Database {
         T: Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T, DbError> + Send + 'static,
     {
-        let readers = self.readers.clone();
-        let run = move || query(&mut *checkout(&readers)?);
+        let (readers, times) = (self.readers.clone(), self.times.clone());
+        let run = move || {
+            let began = Instant::now();
+            let mut connection = checkout(&readers)?;
+            times.wait.record(began.elapsed());
+            let result = query(&mut connection);
+            times.read.record(began.elapsed());
+            result
+        };
         tokio::task::spawn_blocking(run)
             .await
             .unwrap_or_else(|error| Err(DbError::Unavailable { reason: error.to_string() }))
@@ -190,7 +216,12 @@ impl Database {
     {
         let at_once = self.target.file().and_then(|_| self.readers.try_get());
         match at_once {
-            Some(mut connection) => query(&mut connection),
+            Some(mut connection) => {
+                let began = Instant::now();
+                let result = query(&mut connection);
+                self.times.read.record(began.elapsed());
+                result
+            }
             None => self.read(query).await,
         }
     }

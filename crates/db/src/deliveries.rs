@@ -218,14 +218,7 @@ impl Database {
     pub async fn next_delivery(&self) -> Result<Option<Timestamp>, DbError> {
         let now = self.now().as_millis();
         self.read_row(move |connection| {
-            let free = deliveries::lease_until.is_null().or(deliveries::lease_until.le(now));
-            let next: Option<i64> = deliveries::table
-                .filter(deliveries::status.eq(PENDING))
-                .filter(free)
-                .order(deliveries::next_at)
-                .select(deliveries::next_at)
-                .first(connection)
-                .optional()?;
+            let next: Option<i64> = next_free(now).first(connection).optional()?;
             Ok(next.map(Timestamp::from_millis))
         })
         .await
@@ -296,6 +289,17 @@ impl Database {
         })
         .await
     }
+}
+
+/// When the messages are due that nobody has, the first one first.
+#[diesel::dsl::auto_type(no_type_alias)]
+pub(crate) fn next_free(now: i64) -> _ {
+    let pending: &'static str = PENDING;
+    deliveries::table
+        .filter(deliveries::status.eq(pending))
+        .filter(deliveries::lease_until.is_null().or(deliveries::lease_until.le(now)))
+        .order(deliveries::next_at)
+        .select(deliveries::next_at)
 }
 
 /// How many messages to each host may be begun.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use diesel::Connection as _;
 use diesel::connection::SimpleConnection as _;
+use gateway_metrics::{DATABASE_DURATION, Histogram};
 use tokio::sync::oneshot;
 
 use crate::DbError;
@@ -61,7 +62,8 @@ impl Writer {
     /// Starts the thread that owns `connection`, and makes it anew at `target` where it breaks.
     pub(crate) fn start(connection: Conn, target: Target, clock: Clock) -> std::io::Result<Self> {
         let (work, queue) = channel();
-        let state = Thread { connection: Some(connection), target, clock, used: Instant::now() };
+        let commits = DATABASE_DURATION.of(["commit".into()]);
+        let state = Thread { connection: Some(connection), target, clock, used: Instant::now(), commits };
         std::thread::Builder::new().name(String::from("db-writer")).spawn(move || state.run(&queue))?;
         Ok(Self { work })
     }
@@ -150,6 +152,8 @@ struct Thread {
     clock: Clock,
     /// When the connection was used last.
     used: Instant,
+    /// How long transactions take.
+    commits: Histogram,
 }
 
 impl Thread {
@@ -191,7 +195,9 @@ impl Thread {
 
     fn commit_and_tell(&mut self, work: Vec<Work>) {
         let mut completions = Vec::with_capacity(work.len());
+        let began = Instant::now();
         let outcome = self.commit(work, &mut completions);
+        self.commits.record(began.elapsed());
         if let Err(error) = &outcome {
             tracing::error!(%error, operations = completions.len(), "a transaction did not commit");
         }

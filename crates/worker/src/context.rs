@@ -11,8 +11,8 @@ use gateway_config::{
 use gateway_core::access::Terms;
 use gateway_core::event::JobEvent;
 use gateway_core::workflow::{Workflow, WorkflowSource};
-use gateway_core::{JobError, JobId};
-use gateway_db::{Aftermath, Database, DbError, Job};
+use gateway_core::{ErrorCode, JobError, JobId};
+use gateway_db::{Aftermath, Database, DbError, Ended, Job};
 use gateway_storage::Storage;
 use moka::sync::Cache;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -169,8 +169,9 @@ impl Context {
 
     /// Tells everybody whom the end of a job concerned.
     pub(crate) async fn follow_up(&self, aftermath: Aftermath) {
-        for (job, status) in aftermath.ended {
-            self.parts.broker.publish(job, JobEvent::Status(status));
+        for Ended { id, workflow_id, status, code } in aftermath.ended {
+            gateway_metrics::job_ended(&workflow_id, status.as_str(), code.map(ErrorCode::as_str));
+            self.parts.broker.publish(id, JobEvent::Status(status));
         }
         for job in aftermath.promoted {
             self.enqueue(hint::of(job)).await;

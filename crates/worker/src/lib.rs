@@ -5,6 +5,7 @@ mod backend;
 mod context;
 mod control;
 mod failure;
+mod gauges;
 mod hint;
 mod lease;
 mod notify;

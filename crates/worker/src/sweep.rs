@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gateway_core::{JobId, Timestamp};
 use gateway_db::{DbError, QueuedJob, Retention, Swept};
+use gateway_metrics::CLAIMS_EXPIRED;
 
 use crate::context::Context;
 use crate::hint;
@@ -75,6 +76,7 @@ async fn sweep(context: &Context) -> Result<(), DbError> {
     let crashes = if broker.is_shared() { MAX_CRASHES } else { MAX_CRASHES_ALONE };
     let recovered = database.recover_jobs(database.now(), crashes, PAGE).await?;
     if !recovered.jobs.is_empty() {
+        CLAIMS_EXPIRED.of([]).increment(u64::try_from(recovered.jobs.len()).unwrap_or_default());
         tracing::warn!(jobs = recovered.jobs.len(), "claims ran out: the jobs are queued again");
         context.follow_up(recovered.aftermath).await;
     }

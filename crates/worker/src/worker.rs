@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::backend::Backend;
 use crate::context::{Context, WorkerParts};
 use crate::lease::Renewer;
-use crate::{backend, control, notify, privacy, runs, sweep};
+use crate::{backend, control, gauges, notify, privacy, runs, sweep};
 
 const ANNOUNCE: Duration = Duration::from_secs(1);
 /// How long jobs may take to be handed back.
@@ -46,6 +46,7 @@ impl Worker {
     /// [`StartError`] where it can't.
     pub async fn start(parts: WorkerParts) -> Result<Self, StartError> {
         let context = Arc::new(Context::new(parts));
+        gauges::begin();
         let (settings, shared) = (&context.parts.comfyui, context.parts.broker.is_shared());
         let backends = settings
             .backends
@@ -93,6 +94,12 @@ impl Worker {
             let problem = backends.iter().find_map(|backend| backend.report(true).problem);
             Some(problem.unwrap_or_else(|| String::from("no ComfyUI server can be used")))
         }
+    }
+
+    /// Sets the gauges of this worker and of its servers; without addresses where `hidden`.
+    pub fn gauges(&self, hidden: bool) -> impl Fn() + Send + Sync + 'static {
+        let (context, backends) = (Arc::clone(&self.context), self.backends.clone());
+        move || gauges::show(&context, &backends, hidden)
     }
 
     /// Takes no more jobs, lets those under way end within the configured grace, hands back the rest.

@@ -30,6 +30,20 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         "gateway-auth",
         &["tokio", "diesel", "reqwest", "actix-web", "figment", "gateway-config", "gateway-db", "comfyui-client"],
     ),
+    (
+        "gateway-metrics",
+        &[
+            "tokio",
+            "diesel",
+            "reqwest",
+            "actix-web",
+            "figment",
+            "gateway-config",
+            "gateway-db",
+            "gateway-broker",
+            "comfyui-client",
+        ],
+    ),
     ("gateway-config", &["tokio", "diesel", "reqwest", "actix-web", "gateway-db", "gateway-broker", "comfyui-client"]),
     ("gateway-db", &["reqwest", "actix-web", "gateway-broker", "gateway-storage", "gateway-api", "comfyui-client"]),
     ("gateway-broker", &["diesel", "reqwest", "actix-web", "gateway-db", "gateway-storage", "comfyui-client"]),
@@ -64,11 +78,14 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["gateway-auth"]),
     ("rust-s3", &["gateway-storage"]),
     ("deadpool-redis", &["gateway-broker"]),
+    ("metrics", &["gateway-metrics"]),
+    ("metrics-exporter-prometheus", &["gateway-metrics"]),
 ];
 
 const CRATES: &[&str] = &[
     "gateway-core",
     "gateway-auth",
+    "gateway-metrics",
     "gateway-config",
     "gateway-db",
     "gateway-broker",

@@ -10,6 +10,7 @@ use gateway_auth::key::{self, KeyHash};
 use gateway_core::access::KeyRights;
 use gateway_core::{ErrorCode, Owner};
 use gateway_db::{NewAudit, StoredKey};
+use gateway_metrics::{AUTH_FAILURES, RATE_LIMIT_REFUSALS};
 
 use crate::audit::note;
 use crate::auth::identify::Presented;
@@ -62,6 +63,7 @@ async fn refuse_guessers(state: &ApiState, address: &str) -> Result<(), ApiError
     if decision.allowed && decision.remaining > 0 {
         return Ok(());
     }
+    RATE_LIMIT_REFUSALS.of(["login".into()]).increment(1);
     // The rest of the burst need not be whole again for one more try.
     let rest = limit::FAILURES.tolerance().saturating_sub(limit::FAILURES.interval()) / 1000;
     let wait = decision.reset_after_ms.saturating_sub(u64::try_from(rest).unwrap_or(0)).div_ceil(1000);
@@ -75,6 +77,7 @@ async fn refuse_guessers(state: &ApiState, address: &str) -> Result<(), ApiError
 pub(super) async fn failed(state: &ApiState, request: &ServiceRequest, address: IpAddr, reason: Reason) {
     let bucket = bucket(address);
     limit::counted(state, &format!("login:{bucket}"), limit::FAILURES, 1).await;
+    AUTH_FAILURES.of([reason.into()]).increment(1);
     let correlation = request.extensions().get::<CorrelationId>().map(|id| id.0.clone()).unwrap_or_default();
     tracing::info!(correlation_id = correlation, %address, reason, "credentials are not valid");
     let entry = NewAudit {

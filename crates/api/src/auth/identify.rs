@@ -11,6 +11,7 @@ use actix_web::{Error, HttpMessage as _};
 use gateway_auth::address::bucket;
 use gateway_core::ErrorCode;
 use gateway_core::access::KeyRights;
+use gateway_metrics::{AUTH_FAILURES, RATE_LIMIT_REFUSALS};
 
 use crate::auth::caller::ClientAddress;
 use crate::auth::{Caller, credentials, limit};
@@ -19,7 +20,7 @@ use crate::state::ApiState;
 
 const API_KEY: &str = "x-api-key";
 /// Open to anybody: what load balancers and people look at before they have a key.
-const OPEN: [&str; 4] = ["/health", "/capabilities", "/openapi.json", "/docs"];
+const OPEN: [&str; 5] = ["/health", "/capabilities", "/metrics", "/openapi.json", "/docs"];
 /// Never counted: probes must not be turned away.
 const PROBES: [&str; 2] = ["/health/live", "/health/ready"];
 
@@ -57,6 +58,7 @@ async fn admit(state: &ApiState, request: &ServiceRequest) -> Result<(), ApiErro
         None if state.is_open().await? => Caller::local(),
         None => {
             count(state, request, &by_address, &KeyRights::default()).await?;
+            AUTH_FAILURES.of(["none".into()]).increment(1);
             return Err(unauthorized("no credentials were given"));
         }
         Some(presented) => match credentials::check(state, presented, &who).await? {
@@ -117,6 +119,8 @@ async fn count(state: &ApiState, request: &ServiceRequest, name: &str, rights: &
     if allowed {
         return Ok(());
     }
+    let counted = if name.starts_with("key:") { "key" } else { "address" };
+    RATE_LIMIT_REFUSALS.of([counted.into()]).increment(1);
     let seconds = u32::try_from(decision.retry_after_seconds()).unwrap_or(u32::MAX).max(1);
     Err(ApiError::new(ErrorCode::RateLimited, "more requests than are allowed were sent")
         .recommend("wait as long as Retry-After says; an operator can raise RATE_LIMIT_MAX, or the key's own limit")

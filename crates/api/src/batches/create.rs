@@ -19,6 +19,7 @@ use crate::files;
 use crate::jobs::{
     Besides, JobRequest, check_callback, check_room, entry, follow_up, hint, idempotency, raise, submit,
 };
+use crate::metrics;
 use crate::query::Query;
 use crate::state::ApiState;
 
@@ -126,6 +127,7 @@ async fn store(state: &ApiState, batch: NewBatch, items: Vec<Acceptance>) -> Res
     };
     let mut entries: Vec<Entry> = Vec::new();
     for (item, accepted) in items.iter().zip(accepted) {
+        metrics::accepted(&item.job, &accepted);
         match accepted {
             Accepted::Queued => entries.push(entry(&item.job)),
             Accepted::Joined(Some(leader)) => raise(state, leader).await,

@@ -1,19 +1,21 @@
-//! The health of a worker that serves no API, for whoever restarts it. Knows nothing of workers but whether there is a
-//! problem.
+//! The health and the metrics of a worker that serves no API, for whoever restarts and watches it. Knows nothing of
+//! workers but whether there is a problem.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpResponse, HttpServer};
+use gateway_metrics::Exposition;
 use serde_json::json;
 
 /// Why no job can be run at the moment.
 type Look = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
-/// Answers `GET /health/live` and `GET /health/ready`.
+/// Answers `GET /health/live`, `GET /health/ready` and `GET /metrics`.
 pub struct HealthServer {
     address: SocketAddr,
     handle: ServerHandle,
@@ -24,12 +26,14 @@ impl HealthServer {
     ///
     /// # Errors
     /// Whatever keeps it from binding.
-    pub fn start(host: &str, port: u16, look: Look) -> io::Result<Self> {
+    pub fn start(host: &str, port: u16, look: Look, metrics: Arc<Exposition>) -> io::Result<Self> {
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(Data::new(Arc::clone(&look)))
+                .app_data(Data::from(Arc::clone(&metrics)))
                 .route("/health/live", web::get().to(live))
                 .route("/health/ready", web::get().to(ready))
+                .route("/metrics", web::get().to(show_metrics))
         })
         .workers(1)
         .disable_signals()
@@ -61,4 +65,8 @@ async fn ready(look: Data<Look>) -> HttpResponse {
         None => HttpResponse::Ok().json(json!({"ok": true})),
         Some(problem) => HttpResponse::ServiceUnavailable().json(json!({"ok": false, "problem": problem})),
     }
+}
+
+async fn show_metrics(metrics: Data<Exposition>) -> HttpResponse {
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, gateway_metrics::CONTENT_TYPE)).body(metrics.render(|| ()))
 }

@@ -6,12 +6,14 @@ use std::time::Duration;
 use gateway_broker::Entry;
 use gateway_core::ErrorCode;
 use gateway_core::event::JobEvent;
-use gateway_db::{Accepted, Aftermath, NewJob, QueuedJob};
+use gateway_db::{Accepted, Aftermath, Ended, NewJob, QueuedJob};
+use gateway_metrics::QUEUE_REFUSALS;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::jobs::answer::{self, Answer};
 use crate::jobs::submit::Submission;
+use crate::metrics;
 use crate::state::ApiState;
 
 /// Seconds after which a caller with too many waiting jobs may look again.
@@ -37,6 +39,7 @@ async fn store(state: &ApiState, submission: Submission) -> Result<Answer, ApiEr
     let Submission { acceptance, outputs } = submission;
     let job = acceptance.job.clone();
     let (accepted, aftermath) = state.parts.database.accept_job(acceptance).await?;
+    metrics::accepted(&job, &accepted);
     follow_up(state, aftermath).await;
     Ok(match accepted {
         Accepted::Queued => {
@@ -111,8 +114,9 @@ pub(super) fn entry_of(job: QueuedJob) -> Entry {
 
 /// Tells everybody whom the end of a job concerned.
 pub(crate) async fn follow_up(state: &ApiState, aftermath: Aftermath) {
-    for (job, status) in aftermath.ended {
-        state.parts.broker.publish(job, JobEvent::Status(status));
+    for Ended { id, workflow_id, status, code } in aftermath.ended {
+        gateway_metrics::job_ended(&workflow_id, status.as_str(), code.map(ErrorCode::as_str));
+        state.parts.broker.publish(id, JobEvent::Status(status));
     }
     let promoted: Vec<Entry> = aftermath.promoted.into_iter().map(entry_of).collect();
     if !promoted.is_empty() {
@@ -125,6 +129,7 @@ pub(crate) async fn check_room(state: &ApiState, caller: &Caller, more: u64) -> 
     if let Some(limit) = caller.rights.queue_limit.map(u64::from).or(state.parts.access.owner_queue) {
         let waiting = state.parts.database.count_waiting_of(&caller.owner).await?;
         if waiting.saturating_add(more) > limit {
+            QUEUE_REFUSALS.of(["owner".into()]).increment(1);
             let detail = format!("{waiting} of your jobs wait already; at most {limit} may");
             return Err(ApiError::new(ErrorCode::QueueFull, detail)
                 .recommend("wait until some have run; an operator can raise OWNER_QUEUE_LIMIT, or the key's own limit")
@@ -133,6 +138,7 @@ pub(crate) async fn check_room(state: &ApiState, caller: &Caller, more: u64) -> 
     }
     let depth = state.depth().await?;
     if depth.saturating_add(more) > state.parts.queue.max_depth {
+        QUEUE_REFUSALS.of(["queue".into()]).increment(1);
         return Err(queue_full(state, depth).await);
     }
     Ok(())
@@ -140,7 +146,7 @@ pub(crate) async fn check_room(state: &ApiState, caller: &Caller, more: u64) -> 
 
 /// How long it may take until there is room: the depth at the pace of the latest runs.
 async fn queue_full(state: &ApiState, depth: u64) -> ApiError {
-    let average = state.parts.database.job_stats().await.ok().and_then(|stats| stats.average_run_ms);
+    let average = state.parts.database.average_run_ms().await.ok().flatten();
     let per_job = Duration::from_millis(average.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(10_000));
     let wait = (per_job.as_secs_f64() * depth as f64 / 20.0).clamp(1.0, 3_600.0).ceil();
     ApiError::new(ErrorCode::QueueFull, format!("{depth} jobs wait already, which is as many as may"))

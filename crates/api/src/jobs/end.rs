@@ -2,7 +2,6 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use gateway_core::event::JobEvent;
 use gateway_core::{ErrorCode, JobId, JobStatus, Scope};
 use gateway_db::{CancelOutcome, DeleteOutcome};
 use serde_json::json;
@@ -40,7 +39,6 @@ pub(crate) async fn cancel_one(state: &ApiState, id: JobId, scope: Scope) -> Res
         }
         CancelOutcome::Canceled(aftermath) => {
             follow_up(state, aftermath).await;
-            broker.publish(id, JobEvent::Status(JobStatus::Canceled));
             // The hint does no harm: whoever takes it finds that the job has ended.
             if let Err(error) = broker.forget(id).await {
                 tracing::debug!(%error, job_id = %id, "a hint at a canceled job stays in the queue");

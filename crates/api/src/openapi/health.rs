@@ -10,7 +10,7 @@ const TAG: &str = "Health";
 
 pub(super) fn operations() -> Vec<Operation> {
     let both = |of: fn(&'static str) -> Operation| ["GET", "HEAD"].map(of);
-    let described = [capabilities(), document(), page()];
+    let described = [capabilities(), metrics(), document(), page()];
     [&both(health)[..], &both(live), &both(ready), &described].concat()
 }
 
@@ -89,6 +89,20 @@ fn capabilities() -> Operation {
         .open()
         .without(&[ErrorCode::ValidationError])
         .answers(200, Answer::json("What there is.", "Capabilities", example))
+}
+
+fn metrics() -> Operation {
+    let example = "# HELP gateway_queue_depth Jobs that could be run now, by lane.\n# TYPE gateway_queue_depth gauge\n\
+                   gateway_queue_depth{lane=\"high\"} 0\n";
+    let content = json!({"schema": {"type": "string"}, "examples": {"usual": {"value": example}}});
+    Operation::new("GET", "/metrics", "getMetrics", TAG)
+        .about(
+            "What is measured",
+            "For Prometheus, in its text format: what this process has counted since its start, and how the whole gateway is at the moment.",
+        )
+        .open()
+        .without(&[ErrorCode::ValidationError, ErrorCode::DatabaseUnavailable])
+        .answers(200, Answer::empty("All of it.").content(gateway_metrics::CONTENT_TYPE, content))
 }
 
 /// A page or a document about the API: the same for everybody, with a tag.

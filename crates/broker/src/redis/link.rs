@@ -2,7 +2,7 @@
 //! its time to run out, and one task looks whether it is back.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::{
     AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, Pipeline, RedisError, Script, ScriptInvocation,
@@ -10,6 +10,7 @@ use deadpool_redis::redis::{
 };
 use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime, redis};
 use gateway_config::RedisSettings;
+use gateway_metrics::{Counter, Histogram, REDIS_DURATION, REDIS_ERRORS};
 use secrecy::ExposeSecret as _;
 use tokio::sync::watch;
 
@@ -48,6 +49,9 @@ struct Inner {
     state: watch::Sender<State>,
     /// Said last, so that it is not said over and over.
     full: Mutex<Option<tokio::time::Instant>>,
+    /// How long calls take, and those that fail.
+    times: Histogram,
+    failures: Counter,
 }
 
 impl Link {
@@ -69,7 +73,8 @@ impl Link {
             .map_err(|error| OpenError::Url { reason: error.to_string() })?;
         let (root, shown) = (keys::root(&settings.prefix), settings.shown.clone());
         let (state, full) = (watch::channel(State::Up).0, Mutex::default());
-        let link = Self { inner: Arc::new(Inner { pool, client, root, shown, state, full }) };
+        let (times, failures) = (REDIS_DURATION.of([]), REDIS_ERRORS.of([]));
+        let link = Self { inner: Arc::new(Inner { pool, client, root, shown, state, full, times, failures }) };
         match link.look().await {
             Ok(Verdict::Good) => {}
             Ok(Verdict::Warning(warning)) => tracing::warn!("{warning}"),
@@ -114,15 +119,17 @@ impl Link {
         self.usable()?;
         let mut invocation = script.key(self.root());
         arguments(&mut invocation);
+        let began = Instant::now();
         let result = async { invocation.invoke_async(&mut self.connection().await?).await.map_err(Failure::from) };
-        self.judge(result.await)
+        self.judge(began, result.await)
     }
 
     /// Sends commands together.
     pub(super) async fn send<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, BrokerError> {
         self.usable()?;
+        let began = Instant::now();
         let result = async { pipeline.query_async(&mut self.connection().await?).await.map_err(Failure::from) };
-        self.judge(result.await)
+        self.judge(began, result.await)
     }
 
     fn usable(&self) -> Result<(), BrokerError> {
@@ -136,8 +143,10 @@ impl Link {
         self.inner.pool.get().await.map_err(Failure::from)
     }
 
-    fn judge<T>(&self, result: Result<T, Failure>) -> Result<T, BrokerError> {
+    fn judge<T>(&self, began: Instant, result: Result<T, Failure>) -> Result<T, BrokerError> {
+        self.inner.times.record(began.elapsed());
         result.map_err(|failure| {
+            self.inner.failures.increment(1);
             if failure.full {
                 self.say_full();
             } else if failure.down {

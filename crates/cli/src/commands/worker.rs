@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::cli::Setting;
 use crate::commands::run::wait_for_stop;
 use crate::exit::Failure;
+use crate::measure;
 use crate::stores::{StartError, Stores, VERSION};
 
 /// Takes jobs from the queue that processes share, until SIGTERM or Ctrl-C; a second one ends it at once.
@@ -26,14 +27,16 @@ pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
     }
     let backends: Vec<String> = settings.comfyui.backends.iter().map(|backend| backend.display_url.clone()).collect();
     let (host, port, node) = (settings.http.host.clone(), settings.worker.port, settings.worker.node.clone());
+    let metrics = measure::begin()?;
     let stores = Stores::open(&settings).await.map_err(Failure::failed)?;
     let database = stores.database.clone();
-    let worker = stores.worker(settings).await.map_err(Failure::failed)?;
+    let _upkeep = measure::watch(&metrics, &database);
+    let worker = stores.worker(settings, &metrics).await.map_err(Failure::failed)?;
     let health = match port {
         0 => None,
         port => {
             let address = format!("{host}:{port}");
-            let bound = HealthServer::start(&host, port, Arc::new(worker.problem()));
+            let bound = HealthServer::start(&host, port, Arc::new(worker.problem()), metrics);
             Some(
                 bound
                     .map_err(|source| Failure::failed(StartError::Bind { address, variable: "WORKER_PORT", source }))?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gateway_core::record::JobOptions;
 use gateway_core::webhook::{Callback, WebhookEvent};
-use gateway_core::{BatchId, DeliveryId, JobId, JobStatus, Owner, Priority, Scope, Timestamp, UploadId};
+use gateway_core::{BatchId, DeliveryId, ErrorCode, JobId, JobStatus, Owner, Priority, Scope, Timestamp, UploadId};
 use serde_json::{Map, Value, json};
 
 use super::tests::{accept_and_claim, claim, find, job, output, settlement};
@@ -18,6 +18,10 @@ const HOLD: Duration = Duration::from_secs(60);
 
 fn callback(url: &str) -> Option<Callback> {
     Some(Callback { url: url.to_owned(), events: WebhookEvent::FINAL.to_vec() })
+}
+
+fn ends(aftermath: &Aftermath) -> Vec<(JobId, JobStatus)> {
+    aftermath.ended.iter().map(|ended| (ended.id, ended.status)).collect()
 }
 
 fn with(number: u8, options: JobOptions) -> NewJob {
@@ -84,7 +88,8 @@ async fn a_job_that_ends_leaves_one_message_with_what_its_owner_sees(place: Plac
     let lost = with(5, JobOptions { callback: callback("https://c.example/"), ..JobOptions::default() });
     accept_and_claim(&database, &lost).await;
     let recovered = database.recover_jobs(Timestamp::from_millis(i64::MAX), 1, 10).await.unwrap();
-    assert_eq!(recovered.aftermath.ended, [(lost.id, JobStatus::Failed)]);
+    assert_eq!(ends(&recovered.aftermath), [(lost.id, JobStatus::Failed)]);
+    assert_eq!(recovered.aftermath.ended[0].code, Some(ErrorCode::WorkerLost));
     let hosts: HashSet<String> = due(&database).await.into_iter().map(|message| message.host).collect();
     assert_eq!(hosts, HashSet::from([String::from("b.example:443"), String::from("c.example:443")]));
     // One whose claim was lost tells nothing.
@@ -262,7 +267,7 @@ async fn an_identical_job_waits_for_the_first_and_gets_its_outputs(place: Place)
     let filter = Filter { status: Some(JobStatus::Queued), ..Filter::default() };
     assert_eq!(database.list_jobs(Scope::All, filter, None, 10).await.unwrap().len(), 2);
     let aftermath = run_to_success(&database, leader.id).await;
-    assert_eq!(aftermath.ended, [(follower.id, JobStatus::Succeeded)]);
+    assert_eq!(ends(&aftermath), [(leader.id, JobStatus::Succeeded), (follower.id, JobStatus::Succeeded)]);
     let ended = find(&database, follower.id).await;
     assert_eq!((ended.status, ended.options.cached_from, ended.joined), (JobStatus::Succeeded, Some(leader.id), false));
     let (mine, theirs) =
@@ -285,7 +290,10 @@ async fn the_failure_of_the_first_is_that_of_all(place: Place) {
     let (leader, follower) = (cached(1, "k"), cached(2, "k"));
     let lease = accept_and_claim(&database, &leader).await;
     assert_eq!(database.accept_job(&follower).await.unwrap().0, Accepted::Joined(None));
-    database.settle_job(lease, settlement(JobStatus::Failed, Vec::new())).await.unwrap();
+    let settled = database.settle_job(lease, settlement(JobStatus::Failed, Vec::new())).await.unwrap().unwrap();
+    let told: Vec<_> = settled.ended.iter().map(|ended| (ended.id, ended.workflow_id.as_str(), ended.code)).collect();
+    let full = Some(ErrorCode::ComfyuiOom);
+    assert_eq!(told, [(leader.id, "w", full), (follower.id, "w", full)]);
     let ended = find(&database, follower.id).await;
     assert_eq!((ended.status, ended.error), (JobStatus::Failed, find(&database, leader.id).await.error));
     assert!(database.find_result("k").await.unwrap().is_none());
@@ -304,9 +312,9 @@ async fn where_the_first_is_canceled_the_next_takes_its_place(place: Place) {
         panic!()
     };
     assert_eq!(aftermath.promoted.iter().map(|job| job.id).collect::<Vec<_>>(), [jobs[1].id]);
-    assert!(aftermath.ended.is_empty());
+    assert_eq!(ends(&aftermath), [(jobs[0].id, JobStatus::Canceled)]);
     let aftermath = run_to_success(&database, jobs[1].id).await;
-    assert_eq!(aftermath.ended, [(jobs[2].id, JobStatus::Succeeded)]);
+    assert_eq!(ends(&aftermath), [(jobs[1].id, JobStatus::Succeeded), (jobs[2].id, JobStatus::Succeeded)]);
     assert_eq!(find(&database, jobs[3].id).await.status, JobStatus::Canceled);
     // A wish to cancel a running leader: nobody joins it any more.
     let running = cached(5, "other");
@@ -323,7 +331,7 @@ async fn where_the_first_is_canceled_the_next_takes_its_place(place: Place) {
     assert_eq!(promoted, [(job(6, "a").id, Priority::High)], "as urgent as the most urgent that waits");
     assert_eq!(find(&database, job(6, "a").id).await.priority, Priority::High);
     let aftermath = run_to_success(&database, job(6, "a").id).await;
-    assert_eq!(aftermath.ended, [(urgent.id, JobStatus::Succeeded)]);
+    assert_eq!(ends(&aftermath), [(job(6, "a").id, JobStatus::Succeeded), (urgent.id, JobStatus::Succeeded)]);
 }
 
 async fn a_more_urgent_twin_makes_the_first_as_urgent(place: Place) {
@@ -355,7 +363,7 @@ async fn many_equal_jobs_at_once_are_run_once(place: Place) {
     assert_eq!(leaders.len(), 10);
     for leader in leaders {
         let database = if leader.id.as_bytes()[15] % 2 == 0 { &one } else { &two };
-        assert_eq!(run_to_success(database, leader.id).await.ended.len(), 9);
+        assert_eq!(run_to_success(database, leader.id).await.ended.len(), 10);
     }
 }
 

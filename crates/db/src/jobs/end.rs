@@ -9,7 +9,7 @@ use gateway_core::record::Output;
 use gateway_core::{JobError, JobId, JobStatus, Scope};
 
 use crate::engine::{Conn, on_engine};
-use crate::jobs::aftermath::{Aftermath, Standing, after_end, take_turns_of};
+use crate::jobs::aftermath::{Aftermath, Ended, Standing, after_end, take_turns_of};
 use crate::jobs::claim::{append_logs, discard, held};
 use crate::jobs::retention::remove;
 use crate::jobs::sweep::queued;
@@ -150,6 +150,12 @@ fn settle(
     }
     append_logs(connection, lease.job, &settlement.logs)?;
     let mut aftermath = Aftermath::default();
+    aftermath.ended.push(Ended {
+        id: lease.job,
+        workflow_id: claimed.workflow_id.clone(),
+        status: settlement.status,
+        code: settlement.error.as_ref().map(|error| error.code),
+    });
     if claimed.options.is_some() || moment.redact {
         let row: JobRow = jobs::table.find(&id).select(JobRow::as_select()).first(connection)?;
         let until = settlement.cache_for.and_then(|span| i64::try_from(span.as_millis()).ok());
@@ -189,6 +195,7 @@ fn cancel(connection: &mut Conn, job: &JobRow, moment: Moment) -> Result<Option<
             let changed = diesel::update(same).set(set).execute(connection)?;
             let mut aftermath = Aftermath::default();
             if changed > 0 {
+                aftermath.ended.push(Ended::of(&ended)?);
                 diesel::delete(joined_jobs::table.find(&job.id)).execute(connection)?;
                 after_end(connection, Standing::of(&ended, &[], moment), &mut aftermath)?;
             }

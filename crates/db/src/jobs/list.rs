@@ -9,6 +9,7 @@ use gateway_core::record::{Job, Output};
 use gateway_core::{ErrorCode, JobId, JobStatus, Owner, Priority, Scope, Timestamp};
 
 use crate::engine::{Conn, MultiBackend};
+use crate::jobs::figures::lanes;
 use crate::rows::{JOINED, JobRow, LogRow, OutputRow};
 use crate::schema::{job_logs, jobs, outputs};
 use crate::{Database, DbError};
@@ -175,7 +176,15 @@ impl Database {
         .await
     }
 
-    /// Figures over all jobs.
+    /// How long the latest runs took on average, in milliseconds; `None` where there were none.
+    ///
+    /// # Errors
+    /// [`DbError`] where it could not be read.
+    pub async fn average_run_ms(&self) -> Result<Option<i64>, DbError> {
+        self.read(|connection| Ok(recent(connection)?.average_ms)).await
+    }
+
+    /// Figures over all jobs. It counts all that have ended.
     ///
     /// # Errors
     /// [`DbError`] where they could not be read.
@@ -240,14 +249,20 @@ fn stats(connection: &mut Conn, now: Timestamp) -> Result<Stats, DbError> {
         stats.queued_by_priority.insert(lane.as_str(), count);
     }
     // A job that is to run later does not wait yet.
-    stats.oldest_queued = jobs::table
-        .filter(jobs::status.eq(queued))
-        .filter(jobs::not_before.is_null().or(jobs::not_before.le(now.as_millis())))
-        .order(jobs::id)
-        .select((jobs::created_at, jobs::not_before))
-        .first::<(i64, Option<i64>)>(connection)
-        .optional()?
-        .map(|(created, due)| Timestamp::from_millis(due.map_or(created, |due| due.max(created))));
+    stats.oldest_queued = lanes(connection, now)?.into_iter().filter_map(|lane| lane.since).min();
+    let recent = recent(connection)?;
+    Ok(Stats { average_run_ms: recent.average_ms, p95_run_ms: recent.p95_ms, cache_hit_rate: recent.cached, ..stats })
+}
+
+/// Figures on the jobs that succeeded last.
+#[derive(Default)]
+struct Recent {
+    average_ms: Option<i64>,
+    p95_ms: Option<i64>,
+    cached: Option<f64>,
+}
+
+fn recent(connection: &mut Conn) -> QueryResult<Recent> {
     type Ended = (Option<i64>, Option<i64>, i64);
     let ended: Vec<Ended> = jobs::table
         .filter(jobs::status.eq(JobStatus::Succeeded.as_str()))
@@ -255,17 +270,18 @@ fn stats(connection: &mut Conn, now: Timestamp) -> Result<Stats, DbError> {
         .limit(RECENT_RUNS)
         .select((jobs::started_at, jobs::finished_at, jobs::epoch))
         .load(connection)?;
+    let mut recent = Recent::default();
     if !ended.is_empty() {
         let without = ended.iter().filter(|(_, _, epoch)| *epoch == 0).count();
-        stats.cache_hit_rate = Some(without as f64 / ended.len() as f64);
+        recent.cached = Some(without as f64 / ended.len() as f64);
     }
     let mut runs: Vec<i64> = ended.into_iter().filter_map(|(start, end, _)| Some(end? - start?)).collect();
     runs.sort_unstable();
     if let Ok(count @ 1..) = i64::try_from(runs.len()) {
-        stats.average_run_ms = Some(runs.iter().sum::<i64>() / count);
-        stats.p95_run_ms = runs.get((runs.len() * 95).div_ceil(100).saturating_sub(1)).copied();
+        recent.average_ms = Some(runs.iter().sum::<i64>() / count);
+        recent.p95_ms = runs.get((runs.len() * 95).div_ceil(100).saturating_sub(1)).copied();
     }
-    Ok(stats)
+    Ok(recent)
 }
 
 /// The records of a job's outputs, in order.

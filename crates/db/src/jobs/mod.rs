@@ -7,6 +7,7 @@ mod claim;
 #[cfg(test)]
 mod delivery_tests;
 mod end;
+mod figures;
 mod list;
 #[cfg(test)]
 mod plans;
@@ -20,8 +21,9 @@ mod tests;
 mod types;
 
 pub(crate) use accept::{accept as accept_in, insert_jobs, note_request};
-pub use aftermath::Aftermath;
+pub use aftermath::{Aftermath, Ended};
 pub use end::{CancelOutcome, DeleteOutcome, Settlement};
+pub use figures::{Figures, LaneFigures};
 pub(crate) use list::outputs_of;
 pub use list::{Filter, Stats};
 pub(crate) use redact::Moment;

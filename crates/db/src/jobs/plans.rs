@@ -6,10 +6,13 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Integer, Text};
 use gateway_core::{JobId, JobStatus, Owner, Scope, Timestamp};
 
+use crate::deliveries::next_free;
 use crate::engine::{Conn, MultiBackend};
 use crate::jobs::Filter;
+use crate::jobs::figures::{delayed, due_by_level, in_state};
 use crate::jobs::list::page;
 use crate::jobs::sweep::{expired, undispatched, urgent, waiting};
+use crate::rows::JOINED;
 use crate::testing::{Place, on_both_engines};
 
 const JOBS: i64 = 1_000_000;
@@ -107,6 +110,11 @@ async fn at_a_million_jobs_lists_and_sweeps_use_their_indexes(place: Place) {
                 ("those to dispatch", plan(connection, undispatched(1_000, 500))),
                 ("the most urgent", plan(connection, urgent(1_000, vec![String::from("x")], 64))),
                 ("those to recover", plan(connection, expired(1_000, 500))),
+                ("how many wait by lane", plan(connection, due_by_level(1_000))),
+                ("how many wait for later", plan(connection, delayed(1_000))),
+                ("how many wait for another", plan(connection, in_state(JOINED))),
+                ("how many run", plan(connection, in_state(JobStatus::Running.as_str()))),
+                ("the next message", plan(connection, next_free(1_000))),
             ])
         })
         .await

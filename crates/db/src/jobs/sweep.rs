@@ -11,7 +11,7 @@ use gateway_core::{ErrorCode, JobError, JobId, JobStatus, Owner, Priority, Times
 
 use crate::engine::Conn;
 use crate::jobs::Moment;
-use crate::jobs::aftermath::{Aftermath, Standing, after_end, take_turns_of};
+use crate::jobs::aftermath::{Aftermath, Ended, Standing, after_end, take_turns_of};
 use crate::jobs::claim::append_logs;
 use crate::rows::{JOINED, JobRow};
 use crate::schema::{jobs, trash};
@@ -290,7 +290,7 @@ pub(super) fn recover(
             ))
             .execute(connection)?;
         if changed > 0 {
-            aftermath.ended.push((id, JobStatus::Failed));
+            aftermath.ended.push(Ended::of(&ended)?);
             after_end(connection, Standing::of(&ended, &[], moment), aftermath)?;
         }
         (changed, line(LogLevel::Error, format!("its worker was lost {crashes} times: it is not tried again")))

@@ -1,6 +1,7 @@
 //! One ComfyUI server: its client, its health, the prompts that wait for it.
 
 mod ability;
+mod busy;
 mod claims;
 mod history;
 mod monitor;
@@ -46,6 +47,13 @@ pub(crate) struct Health {
     pub(crate) node_catalog: Option<String>,
 }
 
+/// Memory of a device, in bytes, as far as the server says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DeviceMemory {
+    pub(crate) total: Option<u64>,
+    pub(crate) free: Option<u64>,
+}
+
 /// An event stream at one moment: the same at two moments says that nothing was missed in between.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stream {
@@ -79,6 +87,8 @@ pub(crate) struct Backend {
     /// Longest run of one job.
     patience: Duration,
     health: watch::Sender<Health>,
+    /// Of its devices, at the last look.
+    memory: Mutex<Vec<DeviceMemory>>,
     /// Why it counts as stuck, while it does.
     stuck: Mutex<Option<Stuck>>,
     ability: Mutex<Ability>,
@@ -126,6 +136,7 @@ impl Backend {
             poll: settings.poll,
             patience: settings.timeout,
             health: watch::channel(health).0,
+            memory: Mutex::default(),
             stuck: Mutex::default(),
             ability: Mutex::default(),
             files: Mutex::default(),
@@ -199,8 +210,21 @@ impl Backend {
         let _ = health.wait_for(|health| health.state != BackendState::Ready).await;
     }
 
+    /// Memory of its devices at the last look; none while it can't be looked at.
+    pub(crate) fn memory(&self) -> Vec<DeviceMemory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_memory(&self, memory: Vec<DeviceMemory>) {
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
+    }
+
     /// Notes how the server is; logs where that is a change.
     pub(crate) fn set_state(&self, state: BackendState, problem: Option<String>) {
+        self.prompts.set_up(state == BackendState::Ready);
+        if matches!(state, BackendState::Unreachable | BackendState::Misconfigured) {
+            self.set_memory(Vec::new());
+        }
         self.health.send_if_modified(|health| {
             let changed = health.state != state;
             if changed && state == BackendState::Unreachable {

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use comfyui_client::{CallError, ServerInfo};
+use comfyui_client::{CallError, Device, ServerInfo};
 use gateway_broker::BackendState;
 use gateway_core::comfyui_holes;
 use gateway_core::workflow::NodeCatalog;
 use tokio::time::Instant;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, DeviceMemory};
 use crate::context::Context;
 
 /// Between two looks at a server that answers.
@@ -55,6 +55,8 @@ pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>) {
 async fn answered(context: &Arc<Context>, backend: &Arc<Backend>, info: ServerInfo, asked: &mut Option<Instant>) {
     let before = backend.state();
     warn_of_holes(backend, info.version_text.as_deref());
+    let of = |device: &Device| DeviceMemory { total: device.vram_total, free: device.vram_free };
+    backend.set_memory(info.stats.devices.iter().map(of).collect());
     let checkpoints = backend.client.models("checkpoints").await.unwrap_or_default();
     let mut other_models = false;
     backend.health.send_if_modified(|health| {

@@ -2,10 +2,13 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use comfyui_client::{Event, PreviewFormat, QueuePlace};
 use tokio::sync::mpsc;
+
+use crate::backend::busy::{BusyClock, Times};
 
 /// Ends that are remembered for prompts that nobody waits for yet: an old server names a prompt only in its
 /// answer, and events may come before that.
@@ -48,6 +51,7 @@ struct State {
     lingering: HashSet<String>,
     /// Prompt and node that run, to attribute frames that don't say.
     current: Option<(String, String)>,
+    clock: BusyClock,
 }
 
 /// The prompts of one server that somebody waits for.
@@ -76,6 +80,7 @@ impl OpenPrompts {
         state.tokens += 1;
         let token = state.tokens;
         state.open.insert(prompt_id.to_owned(), Open { token, updates: sender, picture_nodes, previews: false });
+        state.clock.set_busy(true, Instant::now());
         drop(state);
         Registration { prompts: self.clone(), prompt_id: prompt_id.to_owned(), token, updates }
     }
@@ -86,6 +91,16 @@ impl OpenPrompts {
 
     pub(crate) fn count(&self) -> usize {
         self.lock().open.len()
+    }
+
+    /// Their server can be used from now on, or can't.
+    pub(crate) fn set_up(&self, up: bool) {
+        self.lock().clock.set_up(up, Instant::now());
+    }
+
+    /// How long their server could be used, and how much of that there were any.
+    pub(crate) fn times(&self) -> Times {
+        self.lock().clock.read(Instant::now())
     }
 
     pub(crate) fn ids(&self) -> Vec<String> {
@@ -184,6 +199,8 @@ impl Drop for Registration {
         let mut state = self.prompts.lock();
         if state.open.get(&self.prompt_id).is_some_and(|open| open.token == self.token) {
             state.open.remove(&self.prompt_id);
+            let busy = !state.open.is_empty();
+            state.clock.set_busy(busy, Instant::now());
         }
     }
 }

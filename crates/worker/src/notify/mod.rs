@@ -11,6 +11,7 @@ use bytes::Bytes;
 use gateway_core::webhook::{retry_after_ms, retry_ms};
 use gateway_db::{Database, DbError, DeliveryTry, DueDelivery, NextTry};
 use gateway_egress::{Answer, SendError};
+use gateway_metrics::{WEBHOOK_DURATION, WEBHOOK_TRIES};
 use tokio::task::JoinSet;
 
 use crate::context::Context;
@@ -100,6 +101,7 @@ async fn deliver(context: Arc<Context>, message: DueDelivery) {
         Ok(answer) => (Some(i32::from(answer.status)), Some(format!("the receiver answered {}", answer.status))),
         Err(error) => (None, Some(format!("{}: {error}", error.class()))),
     };
+    measure(began.elapsed(), &sent, next);
     log(&message, duration_ms, http_status, error.as_deref(), next);
     note(database, &message, DeliveryTry { time, http_status, duration_ms, error }, next).await;
 }
@@ -120,6 +122,31 @@ fn next_try(context: &Context, message: &DueDelivery, sent: &Result<Answer, Send
     match retry_ms(message.failures + 1, asked, scale, rand::random()) {
         Some(wait) => NextTry::At(now.plus_millis(wait)),
         None => NextTry::Never,
+    }
+}
+
+fn measure(took: Duration, sent: &Result<Answer, SendError>, next: NextTry) {
+    let outcome = match next {
+        NextTry::Delivered => "delivered",
+        NextTry::At(_) => "retried",
+        NextTry::Never => "given_up",
+    };
+    let reason = match sent {
+        Ok(answer) if is_success(answer.status) => "",
+        Ok(answer) => class(answer.status),
+        Err(error) => error.class(),
+    };
+    WEBHOOK_TRIES.of([outcome.into(), reason.into()]).increment(1);
+    WEBHOOK_DURATION.of([]).record(took);
+}
+
+/// The class of a status that is no success.
+fn class(status: u16) -> &'static str {
+    match status {
+        300..400 => "3xx",
+        400..500 => "4xx",
+        500..600 => "5xx",
+        _ => "status",
     }
 }
 

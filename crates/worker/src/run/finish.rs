@@ -7,6 +7,7 @@ use gateway_core::event::{JobEvent, LogLevel, LogLine};
 use gateway_core::retry::backoff_ms;
 use gateway_core::{JobError, JobStatus, Timestamp};
 use gateway_db::{DbError, Job, Lease, Release, Settlement};
+use gateway_metrics::{JOB_RETRIES, JOB_RUN, JOB_STORE};
 
 use super::collect::CollectError;
 use super::stop::Reason;
@@ -145,6 +146,8 @@ impl Run {
             format!("attempt {attempts} failed ({}: {}); the next one follows in {wait} ms", error.code, error.message);
         tracing::info!(job_id = %self.job.id, correlation_id = self.job.correlation_id, "{message}");
         self.log(LogLevel::Warn, "retry", message);
+        let workflow = gateway_metrics::workflow(&self.job.workflow_id);
+        JOB_RETRIES.of([workflow, error.code.as_str().into()]).increment(1);
         let due = self.context.parts.database.now().plus_millis(wait);
         self.release(Some(due), true, prompt_may_live).await;
     }
@@ -156,6 +159,7 @@ impl Run {
         outputs: Vec<gateway_db::Output>,
         store_ms: Option<i64>,
     ) {
+        let took = self.began.elapsed();
         let code = error.as_ref().map(|error| error.code.as_str());
         let count = outputs.len();
         let logs = std::mem::take(&mut self.logs);
@@ -166,6 +170,9 @@ impl Run {
         }
         self.slot = None;
         self.backend.forget_history(self.prompt_id());
+        if let (JobStatus::Succeeded, Some(store_ms)) = (status, store_ms) {
+            self.measure(took, store_ms);
+        }
         let run_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             job_id = %self.job.id,
@@ -178,6 +185,14 @@ impl Run {
             run_ms,
             "job ended"
         );
+    }
+
+    /// How long a run `took` that succeeded: to make its outputs, and to store them.
+    fn measure(&self, took: Duration, store_ms: i64) {
+        let store = Duration::from_millis(u64::try_from(store_ms).unwrap_or_default());
+        let workflow = gateway_metrics::workflow(&self.job.workflow_id);
+        JOB_RUN.of([workflow.clone()]).record(took.saturating_sub(store));
+        JOB_STORE.of([workflow]).record(store);
     }
 
     async fn release(&mut self, not_before: Option<Timestamp>, used_attempt: bool, prompt_may_live: bool) {
@@ -222,7 +237,6 @@ fn collect_failure(error: &CollectError) -> JobError {
 
 /// Settles and tells whoever watches; `false` where the claim was lost or nothing could be written.
 async fn settle(context: &Context, lease: Lease, settlement: Settlement) -> bool {
-    let status = settlement.status;
     let mut settled = context.parts.database.settle_job(lease, settlement.clone()).await;
     let began = Instant::now();
     // The work is done: a database that is away for a moment must not make it be done again.
@@ -232,7 +246,6 @@ async fn settle(context: &Context, lease: Lease, settlement: Settlement) -> bool
     }
     match settled {
         Ok(Some(aftermath)) => {
-            context.parts.broker.publish(lease.job, JobEvent::Status(status));
             context.follow_up(aftermath).await;
             true
         }

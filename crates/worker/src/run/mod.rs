@@ -15,7 +15,7 @@ mod submit;
 mod whole;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use comfyui_client::{CallError, ExecutionFailure, HistoryEntry, PreparedPrompt};
 use gateway_broker::{BackendState, Entry, Taken};
@@ -23,6 +23,7 @@ use gateway_core::JobError;
 use gateway_core::event::{JobEvent, LogLevel, LogLine};
 use gateway_core::workflow::{Needs, Workflow};
 use gateway_db::{Claim, Claimed, Job, Lease, Output};
+use gateway_metrics::JOB_WAIT;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use self::able::Verdict;
@@ -124,7 +125,10 @@ pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>, taken: Tak
             return context.enqueue(Entry { not_before: Some(due), ..entry }).await;
         }
     };
-    let Claimed { job, look_first, messages } = claimed;
+    let Claimed { job, look_first, begins, messages } = claimed;
+    if begins {
+        measure_wait(&job);
+    }
     if messages {
         context.messages.notify_one();
     }
@@ -154,6 +158,14 @@ pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>, taken: Tak
         slot: Some(slot),
     };
     run.go(look_first).await;
+}
+
+/// How long a job waited that begins now: since it was accepted, or since it was due.
+fn measure_wait(job: &Job) {
+    let Some(started) = job.started_at else { return };
+    let since = job.not_before.map_or(job.created_at, |due| due.max(job.created_at));
+    let waited = Duration::from_millis(u64::try_from(started.millis_since(since)).unwrap_or_default());
+    JOB_WAIT.of([gateway_metrics::workflow(&job.workflow_id)]).record(waited);
 }
 
 impl Run {

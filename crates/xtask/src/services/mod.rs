@@ -25,6 +25,7 @@ pub(crate) struct Services {
     redis: Server<Redis>,
     s3: Vec<(&'static str, String)>,
     python: Option<String>,
+    promtool: Option<String>,
 }
 
 /// One server, where there is one.
@@ -45,6 +46,7 @@ impl Services {
             redis: server("Redis", variable("REDIS_URL"), Redis::start)?,
             s3: given_s3(),
             python: python()?,
+            promtool: promtool()?,
         };
         // Tests start their own; without one, those of the whole stack are left out like those of Redis.
         if let Err(error) = program("haproxy", "haproxy") {
@@ -67,6 +69,7 @@ impl Services {
             redis: Server::None,
             s3: Vec::new(),
             python: None,
+            promtool: None,
         })
     }
 
@@ -96,7 +99,11 @@ impl Services {
             Some(path) => ("TEST_PYTHON", path.as_str()),
             None => ("TEST_WITHOUT_PYTHON", "1"),
         };
-        [postgres, redis, python].into_iter().chain(s3).collect()
+        let promtool = match &self.promtool {
+            Some(path) => ("TEST_PROMTOOL", path.as_str()),
+            None => ("TEST_WITHOUT_PROMTOOL", "1"),
+        };
+        [postgres, redis, python, promtool].into_iter().chain(s3).collect()
     }
 }
 
@@ -139,6 +146,18 @@ fn python() -> Result<Option<String>> {
             Ok(None)
         }
         Err(error) => Err(error.context("Python for the tests")),
+    }
+}
+
+/// What checks alert rules, queries and the text of metrics: a part of Prometheus.
+fn promtool() -> Result<Option<String>> {
+    match program("promtool", "prometheus") {
+        Ok(path) => Ok(Some(path.to_string_lossy().into_owned())),
+        Err(error) if variable("CI").is_none() => {
+            eprintln!("!! promtool can't be had here, so the tests of alert rules are LEFT OUT: {error:#}");
+            Ok(None)
+        }
+        Err(error) => Err(error.context("promtool for the tests")),
     }
 }
 

@@ -74,12 +74,12 @@ async fn every_answer_that_was_counted_says_how_much_is_left() {
         assert_eq!((answer.status, told(answer).0, told(answer).1), (*status, 50, left), "{}", answer.json());
         assert!(told(answer).2 <= 72 * (50 - left), "72 s each: {:?}", told(answer));
     }
-    for path in ["/health", "/capabilities", "/jobs", "/nowhere"] {
+    for path in ["/health", "/capabilities", "/metrics", "/jobs", "/nowhere"] {
         let answer = get(&test, &nothing(), path).await;
         assert_eq!(told(&answer).0, 50, "{path}");
         assert_eq!(answer.status == 401, answer.code() == "AUTH_FAILED", "{path}");
     }
-    assert_eq!(told(&get(&test, &nothing(), "/health").await).1, 45, "what has no credentials is counted together");
+    assert_eq!(told(&get(&test, &nothing(), "/health").await).1, 44, "what has no credentials is counted together");
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn an_address_with_too_many_wrong_credentials_waits_whatever_it_shows() {
 async fn wrong_credentials_where_none_are_asked_for_are_no_failed_login() {
     let test = offline(guarded()).await;
     for _ in 0..2 * FAILURES {
-        for path in ["/health", "/capabilities", "/health/live"] {
+        for path in ["/health", "/capabilities", "/metrics", "/health/live"] {
             let _open = get(&test, &key("wrong"), path).await.expect(200);
         }
     }

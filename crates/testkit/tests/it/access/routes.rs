@@ -49,6 +49,7 @@ const TABLE: &[(&str, &str, May)] = &[
     ("GET", "/health/ready", Probes),
     ("HEAD", "/health/ready", Probes),
     ("GET", "/capabilities", Anybody),
+    ("GET", "/metrics", Anybody),
     ("GET", "/openapi.json", Anybody),
     ("GET", "/docs", Anybody),
     ("GET", "/workflows", Callers),

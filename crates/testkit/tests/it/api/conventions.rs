@@ -41,6 +41,7 @@ async fn other_methods_than_those_of_a_path_answer_405_and_name_them() {
         ("/health/live".to_owned(), "GET, HEAD"),
         ("/health/ready".to_owned(), "GET, HEAD"),
         ("/capabilities".to_owned(), "GET"),
+        ("/metrics".to_owned(), "GET"),
         ("/workflows".to_owned(), "GET, POST"),
         ("/workflows/tiny".to_owned(), "GET, PUT, DELETE"),
         ("/workflows/tiny/validate".to_owned(), "POST"),

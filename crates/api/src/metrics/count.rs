@@ -1,0 +1,76 @@
+//! What is counted while requests are answered.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::ServiceResponse;
+use gateway_core::JobStatus;
+use gateway_db::{Accepted, NewJob};
+use gateway_metrics::{
+    AUTH_FAILURES, CACHE_LOOKUPS, Counter, HTTP_DURATION, HTTP_REQUESTS, Histogram, JOBS_ACCEPTED, QUEUE_REFUSALS,
+    RATE_LIMIT_REFUSALS, method, workflow,
+};
+
+/// The template of the route that a request was led to; registered with each route.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Route(pub(crate) &'static str);
+
+/// Of requests that were answered before a route was looked for, or for which there is none.
+const NO_ROUTE: &str = "-";
+
+type Answer = (&'static str, &'static str, u16);
+
+thread_local! {
+    /// What was found before: as many as there are routes, methods and statuses.
+    static FOUND: RefCell<HashMap<Answer, (Counter, Histogram)>> = RefCell::default();
+}
+
+/// Counts an answer that began after `took`.
+pub(crate) fn answered(response: &ServiceResponse<BoxBody>, took: Duration) {
+    let request = response.request();
+    let route = request.app_data::<Route>().map_or(NO_ROUTE, |route| route.0);
+    let answer = (method(request.method().as_str()), route, response.status().as_u16());
+    FOUND.with_borrow_mut(|found| {
+        let (requests, times) = found.entry(answer).or_insert_with(|| find(answer));
+        requests.increment(1);
+        times.record(took);
+    });
+}
+
+fn find((method, route, status): Answer) -> (Counter, Histogram) {
+    let requests = HTTP_REQUESTS.of([method.into(), route.into(), status.to_string().into()]);
+    (requests, HTTP_DURATION.of([method.into(), route.into()]))
+}
+
+/// Counts a job by what became of it.
+pub(crate) fn accepted(job: &NewJob, accepted: &Accepted) {
+    let (outcome, result) = match accepted {
+        Accepted::Queued => ("queued", "miss"),
+        Accepted::Joined(_) => ("joined", "joined"),
+        Accepted::Hit => ("cache_hit", "hit"),
+        Accepted::Repeated(_) | Accepted::KeyReused => return,
+    };
+    let workflow = workflow(&job.workflow_id);
+    JOBS_ACCEPTED.of([workflow.clone(), outcome.into()]).increment(1);
+    if job.options.cache_key.is_some() {
+        CACHE_LOOKUPS.of([workflow, result.into()]).increment(1);
+    }
+    if matches!(accepted, Accepted::Hit) {
+        gateway_metrics::job_ended(&job.workflow_id, JobStatus::Succeeded.as_str(), None);
+    }
+}
+
+/// Shows what counts from 0, before anything of it has happened: what was never there has no rate.
+pub(crate) fn begin() {
+    for counted in ["key", "address", "login"] {
+        RATE_LIMIT_REFUSALS.of([counted.into()]).increment(0);
+    }
+    for reason in ["none", "unknown", "expired", "revoked"] {
+        AUTH_FAILURES.of([reason.into()]).increment(0);
+    }
+    for bound in ["queue", "owner"] {
+        QUEUE_REFUSALS.of([bound.into()]).increment(0);
+    }
+}

@@ -1,0 +1,19 @@
+//! `GET /metrics`: what this process has counted, and how all of the gateway is at the moment.
+
+mod count;
+mod fleet;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::web::Data;
+
+pub(crate) use self::count::{Route, accepted, answered, begin};
+pub(crate) use self::fleet::Fleet;
+use crate::state::ApiState;
+
+/// The text that Prometheus reads.
+pub(crate) async fn show_metrics(state: Data<ApiState>) -> HttpResponse {
+    let fleet = state.fleet.look(&state.parts).await;
+    let text = state.parts.metrics.render(|| fleet.show());
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, gateway_metrics::CONTENT_TYPE)).body(text)
+}
