@@ -99,9 +99,11 @@ fn ci() -> Result<()> {
 
 fn bench(name: &str) -> Result<()> {
     cargo(&["build", "--release", "-p", "comfyui-gateway"], &[])?;
-    let binary = root().join("target/release/comfyui-gateway");
-    let binary = binary.to_string_lossy();
-    let mut command = vec!["bench", "-p", "gateway-testkit", "--bench", "system", "--", "--binary", &*binary];
+    let target = root().join("target");
+    let (binary, json) = (target.join("release/comfyui-gateway"), target.join(format!("bench-{name}.json")));
+    let (binary, json) = (binary.to_string_lossy(), json.to_string_lossy());
+    let mut command = vec!["bench", "-p", "gateway-testkit", "--bench", "system", "--"];
+    command.extend(["--binary", &*binary, "--json", &*json]);
     if matches!(name, "fleet" | "shared" | "latency" | "all") {
         let services = Services::postgres()?;
         command.extend(["--postgres", services.postgres_url()?, name]);
