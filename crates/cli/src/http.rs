@@ -15,6 +15,9 @@ use url::Url;
 
 use crate::exit::Failure;
 
+/// What the answer's own advice means for a command.
+const KEY_ADVICE: &str = "commands show the key that GATEWAY_API_KEY has";
+
 /// A gateway at a URL.
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
@@ -82,7 +85,11 @@ impl Remote {
         let status = response.status();
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        if status.is_success() { Ok(value) } else { Err(Failure::failed(explain(status.as_u16(), &value))) }
+        if status.is_success() {
+            return Ok(value);
+        }
+        let failure = Failure::failed(explain(status.as_u16(), &value));
+        Err(if status == StatusCode::UNAUTHORIZED { failure.adding(KEY_ADVICE) } else { failure })
     }
 
     /// The status of a request, and its answer.

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod document;
 mod load;
 mod parse;
 mod privacy;
@@ -8,6 +9,7 @@ mod source;
 mod telemetry;
 mod variables;
 
+pub use document::{env_example, page};
 pub use load::{ConfigError, load};
 pub use settings::{
     AccessSettings, CacheScope, CacheSettings, ComfyBackend, ComfySettings, DatabaseSettings, DatabaseTarget,
@@ -17,4 +19,4 @@ pub use settings::{
 };
 pub use source::Overrides;
 pub use telemetry::init as init_telemetry;
-pub use variables::{VARIABLES, Variable};
+pub use variables::{Readers, VARIABLES, Variable};

@@ -68,7 +68,7 @@ fn where_a_gateway_holds_the_database_it_is_asked_with_the_key_of_the_settings()
     let before = make(&place, "before");
     let _gateway = place.start_gateway();
     place.run(&["audit", "verify"]).expect(1).says(&["AUTH_FAILED (401)"]);
-    place.run(&["keys", "create", "--name", "shop"]).expect(1).says(&["AUTH_FAILED (401)"]);
+    place.run(&["keys", "create", "--name", "shop"]).expect(1).says(&["AUTH_FAILED (401)", "GATEWAY_API_KEY"]);
     place.set("GATEWAY_API_KEY", ADMIN);
     let made = make(&place, "shop");
     place.run(&["keys", "revoke", &before]).expect(0);

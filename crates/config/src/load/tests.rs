@@ -173,15 +173,24 @@ fn a_broken_env_file_is_named() {
 }
 
 #[test]
-fn the_example_file_names_every_variable_with_its_default() {
-    let example = include_str!("../../../../.env.example");
+fn what_the_table_says_of_numbers_is_what_is_taken() {
+    let mut numbers = 0;
     for variable in VARIABLES {
-        let line = format!("{}={}", variable.name, variable.default);
+        let Err(error) = from_file(&format!("{}=-1", variable.name)) else { continue };
+        let text = error.to_string();
+        let Some((_, range)) = text.split_once("a whole number from ") else { continue };
+        let (low, high) = range.lines().next().unwrap().split_once(" to ").unwrap();
+        let told = format!("{low}–{high}");
+        let most = (low == "0").then(|| format!("at most {high}"));
+        let purpose = variable.purpose;
         assert!(
-            example.lines().any(|l| l.trim_start_matches("# ").trim_start_matches('#') == line),
-            ".env.example lacks `{line}`"
+            purpose.contains(&told) || most.is_some_and(|most| purpose.contains(&most)),
+            "{} takes {told}; the table says: {purpose}",
+            variable.name
         );
+        numbers += 1;
     }
+    assert!(numbers > 25, "only {numbers} are numbers");
 }
 
 #[test]

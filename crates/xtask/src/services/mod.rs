@@ -131,7 +131,10 @@ fn server<S>(name: &str, given: Option<String>, start: impl FnOnce() -> Result<S
 }
 
 /// The interpreter of the tests that use what users have.
-fn python() -> Result<Option<String>> {
+pub(crate) fn python() -> Result<Option<String>> {
+    if let Some(given) = variable("TEST_PYTHON") {
+        return Ok(Some(given));
+    }
     match Python::prepare() {
         Ok(python) => Ok(Some(python.path().into_owned())),
         Err(error) if variable("CI").is_none() => {
@@ -143,7 +146,7 @@ fn python() -> Result<Option<String>> {
 }
 
 /// Where `program` lies: found, else installed with Debian's `package`.
-fn program(program: &str, package: &str) -> Result<PathBuf> {
+pub(crate) fn program(program: &str, package: &str) -> Result<PathBuf> {
     if let Some(path) = find(program) {
         return Ok(path);
     }
@@ -158,7 +161,7 @@ fn find(program: &str) -> Option<PathBuf> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the chores read what a developer or CI sets; no setting of the gateway")]
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -180,7 +183,7 @@ fn is_root() -> Result<bool> {
     Ok(String::from_utf8_lossy(&output.stdout).trim() == "0")
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

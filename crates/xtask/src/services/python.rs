@@ -14,6 +14,8 @@ const PACKAGES: &[&str] = &[
     "schemathesis==4.32.5",
     "openapi-spec-validator==0.9.0",
     "openapi-python-client==0.29.1",
+    "requests==2.34.2",
+    "deno==2.9.8",
 ];
 
 /// The interpreter.
