@@ -157,7 +157,8 @@ impl From<StorageError> for ApiError {
         match error {
             StorageError::NotFound { .. } | StorageError::BadKey => Self::output_not_found(),
             StorageError::TooLarge { limit } => {
-                Self::new(ErrorCode::PayloadTooLarge, format!("the file is larger than the {limit} bytes that are stored"))
+                let detail = format!("the file is larger than the {limit} bytes that are stored");
+                Self::new(ErrorCode::PayloadTooLarge, detail)
                     .recommend("make it smaller; an operator can raise MAX_OUTPUT_BYTES")
             }
             other => {
