@@ -19,6 +19,7 @@ mod query;
 mod routes;
 mod server;
 mod state;
+mod stored;
 mod tls;
 mod webhooks;
 mod workflows;

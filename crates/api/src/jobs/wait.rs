@@ -39,7 +39,7 @@ impl Preference {
         if !ended {
             return answer.into_response();
         }
-        let found = find::answer(state, answer.job, Scope::All, false).await;
+        let found = find::show(state, answer.job, Scope::All).await;
         let Ok(mut response) = found else { return answer.into_response() };
         if let Ok(value) = format!("wait={seconds}").parse() {
             response.headers_mut().insert(APPLIED, value);
