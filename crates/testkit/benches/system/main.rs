@@ -8,8 +8,9 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::panic,
-    reason = "a benchmark that can't measure must stop with its reason, and its figures go to standard output"
+    reason = "a benchmark that can't measure must stop with its reason, and its figures go to standard output, how far it is to standard error"
 )]
 #![allow(missing_docs, reason = "a program, not a library")]
 
