@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 mod load;
+mod mcp;
 mod parse;
 mod privacy;
 mod settings;
+mod shown;
 mod source;
 mod telemetry;
 mod variables;
@@ -11,9 +13,9 @@ mod variables;
 pub use load::{ConfigError, load};
 pub use settings::{
     AccessSettings, CacheScope, CacheSettings, ComfyBackend, ComfySettings, DatabaseSettings, DatabaseTarget,
-    Environment, FileSettings, HttpSettings, LimitSettings, LogFormat, LogSettings, Origins, QueueSettings,
-    RateSettings, RawSettings, RedisSettings, RetentionSettings, S3Settings, Settings, StorageBackend, StorageSettings,
-    TlsSettings, UrlSettings, WebhookSettings, WorkerSettings,
+    Environment, FileSettings, HttpSettings, LimitSettings, LogFormat, LogSettings, McpSettings, Origins,
+    QueueSettings, RateSettings, RawSettings, RedisSettings, RetentionSettings, S3Settings, Settings, StorageBackend,
+    StorageSettings, TlsSettings, UrlSettings, WebhookSettings, WorkerSettings,
 };
 pub use source::Overrides;
 pub use telemetry::init as init_telemetry;

@@ -47,6 +47,11 @@ pub(crate) async fn answer(state: &ApiState, id: JobId, scope: Scope, inline: bo
     Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(body))
 }
 
+/// The job as JSON, for whoever may see it.
+pub(crate) async fn shown(state: &ApiState, id: JobId, scope: Scope) -> Result<Bytes, ApiError> {
+    Ok(find(state, id, scope).await?.body)
+}
+
 fn respond(answer: EndedJob) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((ETAG, answer.etag))

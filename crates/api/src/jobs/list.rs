@@ -57,9 +57,20 @@ async fn answer(
     let limit = query.parse("limit", "a whole number from 1 to 100", |text| {
         text.parse::<i64>().ok().filter(|limit| (1..=100).contains(limit))
     });
-    let limit = limit.unwrap_or(DEFAULT_LIMIT);
     let cursor = query.text("cursor").map(str::to_owned);
     query.check()?;
+    Ok(actix_web::HttpResponse::Ok().json(page(state, scope, filter, limit, cursor).await?))
+}
+
+/// A page of so many jobs, those behind `cursor`.
+pub(crate) async fn page(
+    state: &ApiState,
+    scope: Scope,
+    filter: Filter,
+    limit: Option<i64>,
+    cursor: Option<String>,
+) -> Result<Page, ApiError> {
+    let limit = limit.unwrap_or(DEFAULT_LIMIT);
     let list = describe(&scope, &filter);
     let after = match cursor {
         Some(cursor) => Some(state.cursor_key.open(&list, &cursor).ok_or_else(bad_cursor)?),
@@ -77,12 +88,13 @@ async fn answer(
         items.push(raw(body)?);
     }
     let next = jobs.last().filter(|_| more).map(|job| state.cursor_key.seal(&list, job.id));
-    Ok(actix_web::HttpResponse::Ok().json(Page { items, next_cursor: next }))
+    Ok(Page { items, next_cursor: next })
 }
 
+/// A page of jobs as JSON.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Page {
+pub(crate) struct Page {
     items: Vec<Box<RawValue>>,
     next_cursor: Option<String>,
 }

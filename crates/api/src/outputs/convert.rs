@@ -108,7 +108,7 @@ async fn size_of(state: &ApiState, key: &str) -> Result<Option<u64>, ApiError> {
     }
 }
 
-async fn read(state: &ApiState, output: &Output) -> Result<Vec<u8>, ApiError> {
+pub(super) async fn read(state: &ApiState, output: &Output) -> Result<Vec<u8>, ApiError> {
     let reader = state.parts.storage.open(&output.storage_key, None).await?;
     let chunks: Vec<Bytes> = reader.stream.try_collect().await?;
     Ok(chunks.concat())

@@ -14,6 +14,7 @@ const PACKAGES: &[&str] = &[
     "schemathesis==4.32.5",
     "openapi-spec-validator==0.9.0",
     "openapi-python-client==0.29.1",
+    "mcp==2.3.0",
 ];
 
 /// The interpreter.
