@@ -13,6 +13,7 @@ mod files;
 mod health;
 mod jobs;
 mod keys;
+mod mcp;
 mod openapi;
 mod outputs;
 mod query;

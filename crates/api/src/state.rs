@@ -8,7 +8,7 @@ use bytes::Bytes;
 use gateway_auth::limit::Limiter;
 use gateway_broker::{BackendState, Broker};
 use gateway_config::{
-    AccessSettings, CacheSettings, Environment, FileSettings, HttpSettings, LimitSettings, QueueSettings,
+    AccessSettings, CacheSettings, Environment, FileSettings, HttpSettings, LimitSettings, McpSettings, QueueSettings,
 };
 use gateway_core::cache::digest;
 use gateway_core::workflow::{NodeCatalog, NodePolicy, SizeLimits, Workflow, WorkflowSource};
@@ -61,6 +61,8 @@ pub struct Parts {
     pub cache: CacheSettings,
     /// Files in and out.
     pub files: FileSettings,
+    /// Tools for agents.
+    pub mcp: McpSettings,
     /// The way to the owners of jobs.
     pub callbacks: gateway_egress::Client,
     /// The way to files that callers name by URL.

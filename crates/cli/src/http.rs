@@ -47,6 +47,12 @@ impl Remote {
         Self { key: settings.access.client_key.clone(), ..self }
     }
 
+    /// The same, showing this key.
+    #[must_use]
+    pub(crate) fn with_secret(self, key: SecretString) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
     /// The gateway that these settings would start on this machine.
     pub(crate) fn local(settings: &Settings) -> Result<Self, Failure> {
         let host = match settings.http.host.as_str() {

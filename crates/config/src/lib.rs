@@ -2,9 +2,11 @@
 
 mod document;
 mod load;
+mod mcp;
 mod parse;
 mod privacy;
 mod settings;
+mod shown;
 mod source;
 mod telemetry;
 mod variables;
@@ -13,9 +15,9 @@ pub use document::{env_example, page};
 pub use load::{ConfigError, load};
 pub use settings::{
     AccessSettings, CacheScope, CacheSettings, ComfyBackend, ComfySettings, DatabaseSettings, DatabaseTarget,
-    Environment, FileSettings, HttpSettings, LimitSettings, LogFormat, LogSettings, Origins, QueueSettings,
-    RateSettings, RawSettings, RedisSettings, RetentionSettings, S3Settings, Settings, StorageBackend, StorageSettings,
-    TlsSettings, UrlSettings, WebhookSettings, WorkerSettings,
+    Environment, FileSettings, HttpSettings, LimitSettings, LogFormat, LogSettings, McpSettings, Origins,
+    QueueSettings, RateSettings, RawSettings, RedisSettings, RetentionSettings, S3Settings, Settings, StorageBackend,
+    StorageSettings, TlsSettings, UrlSettings, WebhookSettings, WorkerSettings,
 };
 pub use source::Overrides;
 pub use telemetry::init as init_telemetry;

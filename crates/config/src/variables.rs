@@ -110,6 +110,12 @@ pub const VARIABLES: &[Variable] = &[
     plain("UPLOAD_TTL", "86400", "Seconds that an uploaded file is kept which no job uses, 60–31536000"),
     plain("INPUT_ALLOWED_DOMAINS", "*", "Comma-separated hosts that input files may be fetched from, written alike"),
     plain("MAX_INLINE_BYTES", "16777216", "Most bytes of outputs that one answer holds as base64, 1024–1073741824"),
+    plain("MCP_WAIT_SECONDS", "600", "How long a call of a tool (MCP) waits for its job, 1–21600"),
+    plain(
+        "MCP_INLINE_BYTES",
+        "700000",
+        "Most bytes of pictures in one result of a tool (MCP), shown smaller where they are more; 0 = none",
+    ),
     plain("STRIP_METADATA", "false", "Store outputs without the prompt and workflow that ComfyUI writes into them"),
     plain("IMAGE_CONVERSIONS", "2", "Pictures that are converted at the same time, 1–64"),
     plain("JOB_RETENTION_DAYS", "0", "Days after which ended jobs are removed; 0 = never; at most 36500"),

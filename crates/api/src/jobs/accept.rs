@@ -20,7 +20,7 @@ const OWN_FULL: u32 = 10;
 const HINT: Duration = Duration::from_millis(500);
 
 /// Accepts a job and tells the queue.
-pub(super) async fn accept(state: &ApiState, caller: &Caller, submission: Submission) -> Result<Answer, ApiError> {
+pub(crate) async fn accept(state: &ApiState, caller: &Caller, submission: Submission) -> Result<Answer, ApiError> {
     if submission.acceptance.hit.is_none() {
         check_room(state, caller, 1).await?;
     }

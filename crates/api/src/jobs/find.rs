@@ -49,6 +49,11 @@ async fn show_with_bytes(state: &ApiState, id: JobId, scope: Scope) -> Result<Ht
     Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(body))
 }
 
+/// The job as JSON, for whoever may see it.
+pub(crate) async fn shown(state: &ApiState, id: JobId, scope: Scope) -> Result<Bytes, ApiError> {
+    Ok(find(state, id, scope).await?.body)
+}
+
 fn respond(shown: ShownJob) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((ETAG, shown.etag))

@@ -13,7 +13,7 @@ use crate::jobs::view;
 use crate::query::{Query, cut};
 use crate::state::ApiState;
 
-const DEFAULT_LIMIT: i64 = 20;
+pub(crate) const DEFAULT_LIMIT: i64 = 20;
 const PARAMETERS: [&str; 8] = ["status", "workflowId", "after", "before", "limit", "cursor", "q", "owner"];
 const STATUSES: &str = "queued, running, succeeded, failed or canceled";
 
@@ -57,6 +57,17 @@ async fn answer(
     let limit = query.limit(DEFAULT_LIMIT);
     let cursor = query.text("cursor").map(str::to_owned);
     query.check()?;
+    Ok(actix_web::HttpResponse::Ok().json(page(state, scope, filter, limit, cursor).await?))
+}
+
+/// A page of so many jobs, those behind `cursor`.
+pub(crate) async fn page(
+    state: &ApiState,
+    scope: Scope,
+    filter: Filter,
+    limit: i64,
+    cursor: Option<String>,
+) -> Result<Page, ApiError> {
     let list = describe(&scope, &filter);
     let after = match cursor {
         Some(cursor) => Some(state.cursor_key.open(&list, &cursor).ok_or_else(ApiError::bad_cursor)?),
@@ -73,12 +84,13 @@ async fn answer(
         items.push(raw(body)?);
     }
     let next = jobs.last().filter(|_| more).map(|job| state.cursor_key.seal(&list, job.id));
-    Ok(actix_web::HttpResponse::Ok().json(Page { items, next_cursor: next }))
+    Ok(Page { items, next_cursor: next })
 }
 
+/// A page of jobs as JSON.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Page {
+pub(crate) struct Page {
     items: Vec<Box<RawValue>>,
     next_cursor: Option<String>,
 }

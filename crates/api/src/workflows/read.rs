@@ -16,7 +16,11 @@ use crate::state::ApiState;
 use crate::workflows::check_id;
 
 /// All workflows that are registered, without their graphs.
-pub(crate) async fn list_workflows(state: Data<ApiState>, request: HttpRequest) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn list_workflows(
+    state: Data<ApiState>,
+    caller: Caller,
+    request: HttpRequest,
+) -> Result<Json<Value>, ApiError> {
     Query::read(&request, &[])?.check()?;
     let items: Vec<Value> = state
         .parts
@@ -32,6 +36,7 @@ pub(crate) async fn list_workflows(state: Data<ApiState>, request: HttpRequest) 
                 "version": workflow.version,
                 "createdAt": workflow.created_at,
                 "updatedAt": workflow.updated_at,
+                "mayRun": caller.rights.may_run(&workflow.id),
             })
         })
         .collect();

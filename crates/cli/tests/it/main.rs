@@ -9,6 +9,7 @@ mod health;
 mod help;
 mod init;
 mod kill;
+mod mcp;
 mod privacy;
 mod run;
 mod secrets;

@@ -295,6 +295,12 @@ async fn be_refused(scene: &mut Scene) {
     }
     let image = json!({"image": {"base64": format!("{CANARY}!")}});
     scene.send(Method::POST, "/jobs", Some(&json!({"workflowId": "copy", "inputs": image})), 422).await;
+    // The same, and one that is not refused, as an agent asks for it.
+    for inputs in [json!({"prompt": CANARY, "seed": CANARY}), about(json!({"steps": 3}))] {
+        let params = json!({"name": "paint", "arguments": inputs});
+        let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+        scene.send(Method::POST, "/mcp", Some(&call), 200).await;
+    }
 }
 
 /// Waits until all that follows from the ends of jobs is done.

@@ -62,6 +62,11 @@ impl Place {
         self.variables.get(name).unwrap_or_else(|| panic!("{name} is not set"))
     }
 
+    /// All that is set.
+    pub(crate) fn variables(&self) -> &BTreeMap<String, String> {
+        &self.variables
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

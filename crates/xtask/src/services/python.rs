@@ -16,6 +16,7 @@ const PACKAGES: &[&str] = &[
     "openapi-python-client==0.29.1",
     "requests==2.34.2",
     "deno==2.9.8",
+    "mcp==2.3.0",
 ];
 
 /// The interpreter.
