@@ -42,7 +42,7 @@ pub(crate) fn check(only: &[String], binary: Option<PathBuf>) -> Result<()> {
     if failed.is_empty() {
         return Ok(());
     }
-    bail!("{} blocks failed; all of it is in {}\n{}", failed.len(), tools.folder.display(), failed.join("\n"))
+    bail!("failed: {}; what they said is in {}\n{}", failed.len(), tools.folder.display(), failed.join("\n"))
 }
 
 /// A line of the table.
