@@ -14,8 +14,8 @@ use super::{block, script, transcript};
 use crate::services::free_port;
 use crate::shell::root;
 
-/// How long a page may take.
-const DEADLINE: Duration = Duration::from_secs(300);
+/// How long a page may take: long, since a busy machine is no fault of the page's.
+const DEADLINE: Duration = Duration::from_secs(900);
 
 /// What pages are tried with.
 pub(super) struct Tools {

@@ -62,7 +62,8 @@ pub(super) fn differences(shown: &str, answer: &str) -> Vec<String> {
             *name == wanted && (!FIXED.contains(&wanted.as_str()) || value.contains('…') || *found == value)
         };
         if !members.iter().any(same) {
-            differences.push(format!("there is no member `{wanted}`, or it is not `{value}`"));
+            let other = if value.is_empty() { String::new() } else { format!(" of `{value}`") };
+            differences.push(format!("there is no member `{wanted}`{other}"));
         }
     }
     let plain = |line: &&str| !line.is_empty() && !line.contains('"') && !line.contains('…') && line.len() > 2;
@@ -75,7 +76,7 @@ pub(super) fn differences(shown: &str, answer: &str) -> Vec<String> {
 }
 
 /// Members whose texts are part of what an answer means.
-const FIXED: [&str; 5] = ["code", "title", "detail", "recommendation", "waitingFor"];
+const FIXED: [&str; 4] = ["code", "title", "detail", "recommendation"];
 
 /// The HTTP status that a text begins with.
 pub(super) fn status(text: &str) -> Option<u16> {
@@ -151,7 +152,7 @@ mod tests {
             ("HTTP/1.1 200 OK\n", "the status is not 200"),
             ("HTTP/1.1 422 X\netag: \"1\"\n", "no header `etag`"),
             ("{\"old\": 1}", "no member `old`"),
-            ("{\"code\": \"WORSE\"}", "it is not `WORSE`"),
+            ("{\"code\": \"WORSE\"}", "no member `code` of `WORSE`"),
             ("200 200 429\n", "no line `200 200 429`"),
         ] {
             let differences = differences(shown, ANSWER).join("; ");
