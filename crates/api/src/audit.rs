@@ -98,17 +98,7 @@ pub(crate) async fn list_audit(state: Data<ApiState>, _: Admin, request: HttpReq
     let more = i64::try_from(records.len()).is_ok_and(|count| count > limit);
     records.truncate(usize::try_from(limit).unwrap_or(0));
     let next = records.last().filter(|_| more).map(|record| record.entry.seq.to_string());
-    let items: Vec<Value> = records
-        .iter()
-        .map(|record| {
-            let mut view = json!(record.entry);
-            if let Some(object) = view.as_object_mut() {
-                object.insert(String::from("hash"), json!(record.hash));
-            }
-            view
-        })
-        .collect();
-    Ok(Json(json!({"items": items, "nextCursor": next})))
+    Ok(Json(json!({"items": records, "nextCursor": next})))
 }
 
 fn bad_cursor() -> ApiError {

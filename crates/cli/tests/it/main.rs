@@ -10,6 +10,7 @@ mod help;
 mod init;
 mod kill;
 mod privacy;
+mod remote;
 mod run;
 mod secrets;
 mod submit;
