@@ -3,12 +3,14 @@
 mod load;
 mod parse;
 mod privacy;
+mod secrets;
 mod settings;
 mod source;
 mod telemetry;
 mod variables;
 
 pub use load::{ConfigError, load};
+pub use secrets::secrets_in;
 pub use settings::{
     AccessSettings, CacheScope, CacheSettings, ComfyBackend, ComfySettings, DatabaseSettings, DatabaseTarget,
     Environment, FileSettings, HttpSettings, LimitSettings, LogFormat, LogSettings, Origins, QueueSettings,
