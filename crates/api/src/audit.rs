@@ -93,15 +93,5 @@ pub(crate) async fn list_audit(state: Data<ApiState>, _: Admin, request: HttpReq
     let mut records = state.parts.database.list_audit(filter, before, limit + 1).await?;
     let more = cut(&mut records, limit);
     let next = records.last().filter(|_| more).map(|record| record.entry.seq.to_string());
-    let items: Vec<Value> = records
-        .iter()
-        .map(|record| {
-            let mut view = json!(record.entry);
-            if let Some(object) = view.as_object_mut() {
-                object.insert(String::from("hash"), json!(record.hash));
-            }
-            view
-        })
-        .collect();
-    Ok(Json(json!({"items": items, "nextCursor": next})))
+    Ok(Json(json!({"items": records, "nextCursor": next})))
 }

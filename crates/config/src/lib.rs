@@ -5,6 +5,7 @@ mod load;
 mod mcp;
 mod parse;
 mod privacy;
+mod secrets;
 mod settings;
 mod shown;
 mod source;
@@ -13,6 +14,7 @@ mod variables;
 
 pub use document::{env_example, page};
 pub use load::{ConfigError, load};
+pub use secrets::secrets_in;
 pub use settings::{
     AccessSettings, CacheScope, CacheSettings, ComfyBackend, ComfySettings, DatabaseSettings, DatabaseTarget,
     Environment, FileSettings, HttpSettings, LimitSettings, LogFormat, LogSettings, McpSettings, Origins,

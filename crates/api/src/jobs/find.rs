@@ -5,7 +5,6 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use gateway_core::{JobId, Scope};
-use sha2::{Digest as _, Sha256};
 
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -81,9 +80,7 @@ async fn load(state: &ApiState, id: JobId, scope: Scope) -> Result<ShownJob, Api
     let outputs = if job.status.is_ended() { database.outputs_of(id).await? } else { Vec::new() };
     let inline = job.options.base64 && !outputs.is_empty() && view::fits(state, &outputs);
     let body = Bytes::from(view::render(state, &job, &outputs, inline).await?);
-    let digest = Sha256::digest(&body);
-    let tag: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    let shown = ShownJob { owner: job.owner, body, etag: format!("\"{tag}\"") };
+    let shown = ShownJob { owner: job.owner, etag: etag::of(&body), body };
     // Bytes of outputs are too large to be kept.
     if job.status.is_ended() && !inline {
         state.keep_ended_job(id, shown.clone());

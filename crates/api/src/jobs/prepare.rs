@@ -78,9 +78,7 @@ fn shallow(mut faults: Vec<Fault>) -> Vec<Fault> {
     for fault in &mut faults {
         fault.path = fault.path.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
     }
-    faults.sort();
-    faults.dedup();
-    faults
+    Fault::in_order(faults)
 }
 
 /// Has all of `faults` say the same.
@@ -121,9 +119,7 @@ fn lacking(graph: &Map<String, Value>, missing: &[Missing], blame: &dyn Fn(&str,
             }
         }
     }
-    faults.sort();
-    faults.dedup();
-    faults
+    Fault::in_order(faults)
 }
 
 /// `resolved` with a name in place of each file: where it will lie in ComfyUI is known only there.

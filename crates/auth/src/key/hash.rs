@@ -2,10 +2,9 @@
 
 use std::fmt;
 
+use gateway_core::hex;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-
-use crate::hex;
 
 /// The SHA-256 hash of the whole text of a key.
 #[derive(Clone)]
@@ -24,7 +23,7 @@ impl KeyHash {
 
     /// The text for a store.
     pub fn to_hex(&self) -> String {
-        hex::encode(&self.0)
+        hex::encode(self.0)
     }
 }
 

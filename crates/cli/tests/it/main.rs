@@ -11,6 +11,7 @@ mod init;
 mod kill;
 mod mcp;
 mod privacy;
+mod remote;
 mod run;
 mod secrets;
 mod submit;

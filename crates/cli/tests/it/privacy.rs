@@ -13,7 +13,7 @@ use gateway_testkit::{Receiver, sampler_workflow, until};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use crate::support::{Place, Process, url_of};
+use crate::support::{Place, Process, server, url_of};
 
 const CANARY: &str = "canary7prompt";
 const NUMBER: u64 = 31_415_926;
@@ -118,8 +118,7 @@ impl Scene {
     fn stop_gateway(&mut self, hard: bool) {
         let gateway = self.gateway.take().expect("it runs");
         if hard {
-            self.log.push_str(&gateway.err.text());
-            return drop(gateway);
+            return self.log.push_str(&gateway.kill());
         }
         gateway.terminate();
         let ended = gateway.end();
@@ -305,13 +304,14 @@ async fn be_refused(scene: &mut Scene) {
 
 /// Waits until all that follows from the ends of jobs is done.
 async fn settle(scene: &Scene, jobs: &[(String, &'static str)], private: bool) {
-    until("every end was told", || async {
+    until("every end, and how far a job is, was told", || async {
         let told: Vec<Value> = scene.receiver.requests().iter().map(|request| request.json()).collect();
         let is_told = |(id, status): &(String, &str)| {
             let kind = format!("job.{status}");
             told.iter().any(|message| message["type"] == kind.as_str() && message["data"]["jobId"] == id.as_str())
         };
-        jobs.iter().all(is_told).then_some(())
+        let progress = told.iter().any(|message| message["type"] == "job.progress");
+        (progress && jobs.iter().all(is_told)).then_some(())
     })
     .await;
     if !private {
@@ -401,14 +401,8 @@ async fn without_privacy_mode_the_same_search_finds_it() {
 }
 
 /// Where Postgres is; `None` where the test command has left out a server that is needed.
-#[expect(clippy::disallowed_methods, reason = "the test command tells where its servers are")]
 fn servers() -> Option<String> {
-    if ["TEST_WITHOUT_POSTGRES", "TEST_WITHOUT_REDIS"].iter().any(|name| std::env::var(name).is_ok()) {
-        return None;
-    }
-    let [postgres, _redis] = ["TEST_POSTGRES_URL", "TEST_REDIS_URL"]
-        .map(|name| std::env::var(name).unwrap_or_else(|_| panic!("no {name}: run the tests by `cargo xtask test`")));
-    Some(postgres)
+    server("POSTGRES").filter(|_| server("REDIS").is_some())
 }
 
 /// Every row of every table.

@@ -24,7 +24,7 @@ pub(crate) struct Services {
     postgres: Server<Postgres>,
     redis: Server<Redis>,
     s3: Vec<(&'static str, String)>,
-    python: Option<String>,
+    python: Server<Python>,
 }
 
 /// One server, where there is one.
@@ -44,7 +44,7 @@ impl Services {
             postgres: server("Postgres", postgres, Postgres::start)?,
             redis: server("Redis", variable("REDIS_URL"), Redis::start)?,
             s3: given_s3(),
-            python: python()?,
+            python: server("Python with its packages", variable("TEST_PYTHON"), Python::prepare)?,
         };
         // Tests start their own; without one, those of the whole stack are left out like those of Redis.
         if let Err(error) = program("haproxy", "haproxy") {
@@ -66,7 +66,7 @@ impl Services {
             postgres: server("Postgres", postgres, Postgres::start)?,
             redis: Server::None,
             s3: Vec::new(),
-            python: None,
+            python: Server::None,
         })
     }
 
@@ -93,8 +93,9 @@ impl Services {
         };
         let s3 = self.s3.iter().map(|(name, value)| (*name, value.as_str()));
         let python = match &self.python {
-            Some(path) => ("TEST_PYTHON", path.as_str()),
-            None => ("TEST_WITHOUT_PYTHON", "1"),
+            Server::Given(path) => ("TEST_PYTHON", path.as_str()),
+            Server::Started(python) => ("TEST_PYTHON", python.path()),
+            Server::None => ("TEST_WITHOUT_PYTHON", "1"),
         };
         [postgres, redis, python].into_iter().chain(s3).collect()
     }
