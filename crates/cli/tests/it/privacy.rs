@@ -2,14 +2,14 @@
 //! its loudest, in the database byte for byte, in Redis, messages, answers, outputs and ComfyUI's history; with jobs that
 //! end in every way, and a process that is killed. The same run without privacy mode shows that the search finds it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use comfyui_sim::{FailNode, SimConfig, Simulator};
 use gateway_core::Timestamp;
 use gateway_testkit::stack::{Postgres, Process as Server, Redis};
-use gateway_testkit::{Receiver, sampler_workflow, until};
+use gateway_testkit::{Receiver, files_below, read_below, sampler_workflow, until};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -37,8 +37,8 @@ impl Search {
     }
 
     fn look_into(&mut self, place: &'static str, folder: &Path) {
-        for file in files_below(folder) {
-            self.look(place, std::fs::read(file).expect("a file"));
+        for (_, bytes) in read_below(folder) {
+            self.look(place, bytes);
         }
     }
 
@@ -48,11 +48,6 @@ impl Search {
         places.dedup();
         places
     }
-}
-
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let paths = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 /// A gateway under way, with those that it talks to.
@@ -377,10 +372,11 @@ fn nowhere(search: &Search) {
 
 async fn with_a_file(private: bool) -> Search {
     let (mut search, place) = play(Place::new(), &["run"], private).await;
-    for file in files_below(&place.path("data")) {
-        if file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("gateway.db")) {
-            search.look("the database", std::fs::read(file).expect("a file"));
-        }
+    let mut files = read_below(&place.path("data"));
+    files.retain(|(path, _)| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("gateway.db")));
+    assert!(files.iter().any(|(path, _)| path.ends_with("gateway.db")), "the database is not there");
+    for (_, bytes) in files {
+        search.look("the database", bytes);
     }
     search
 }

@@ -85,12 +85,13 @@ impl Run {
 
     /// What the owner wants this output to be converted to.
     pub(super) fn conversion(&self, sniffed: &Sniffed) -> Option<Conversion> {
-        let options = &self.job.options;
-        let format = options.format.as_deref();
-        if sniffed.kind != OutputKind::Image || (format.is_none() && options.quality.is_none()) {
+        if sniffed.kind != OutputKind::Image {
             return None;
         }
-        Conversion::new(format, options.quality, None, None).ok().filter(|conversion| !conversion.is_nothing())
+        let options = &self.job.options;
+        // They were checked when the job was accepted.
+        let wanted = Conversion::new(options.format.as_deref(), options.quality, None, None).ok()?;
+        (!wanted.is_nothing()).then_some(wanted)
     }
 
     /// The picture in `bytes`, converted. `None` where it is to stay as it is: it moves, or can't be converted.
