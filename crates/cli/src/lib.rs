@@ -7,6 +7,7 @@ mod gateway;
 mod http;
 mod measure;
 mod output;
+mod place;
 mod stores;
 
 pub use gateway::Gateway;

@@ -57,9 +57,9 @@ pub fn method(name: &str) -> &'static str {
     KNOWN.into_iter().find(|known| *known == name).unwrap_or(OTHER)
 }
 
-/// Counts a job that has ended as `status`, and where it failed, with what code.
-pub fn job_ended(workflow_id: &str, status: &'static str, code: Option<&'static str>) {
-    JOBS_ENDED.of([workflow(workflow_id), status.into(), code.unwrap_or_default().into()]).increment(1);
+/// Counts a job of `workflow` (a label) that has ended as `status`, and where it failed, with what code.
+pub fn job_ended(workflow: SharedString, status: &'static str, code: Option<&'static str>) {
+    JOBS_ENDED.of([workflow, status.into(), code.unwrap_or_default().into()]).increment(1);
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub(crate) struct Context {
     pub(crate) terms: watch::Sender<Arc<Terms>>,
     pub(crate) collecting: Semaphore,
     /// Pictures that are converted at the same time.
-    pub(crate) conversions: Semaphore,
+    pub(crate) conversions: Arc<Semaphore>,
     /// The worker ends.
     pub(crate) draining: CancellationToken,
     /// No more jobs are taken: the worker ends, or an operator wants it to take none.
@@ -103,7 +103,7 @@ impl Context {
             runs: Runs::default(),
             terms: watch::channel(Arc::new(Terms { running: parts.queue.owner_running, ..Terms::default() })).0,
             collecting: Semaphore::new(COLLECTING),
-            conversions: Semaphore::new(parts.files.conversions),
+            conversions: Arc::new(Semaphore::new(parts.files.conversions)),
             retired: draining.child_token(),
             draining,
             paused: watch::channel(false).0,
@@ -170,7 +170,8 @@ impl Context {
     /// Tells everybody whom the end of a job concerned.
     pub(crate) async fn follow_up(&self, aftermath: Aftermath) {
         for Ended { id, workflow_id, status, code } in aftermath.ended {
-            gateway_metrics::job_ended(&workflow_id, status.as_str(), code.map(ErrorCode::as_str));
+            let workflow = gateway_metrics::workflow(&workflow_id);
+            gateway_metrics::job_ended(workflow, status.as_str(), code.map(ErrorCode::as_str));
             self.parts.broker.publish(id, JobEvent::Status(status));
         }
         for job in aftermath.promoted {

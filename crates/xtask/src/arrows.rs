@@ -62,6 +62,21 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "comfyui-client",
         ],
     ),
+    (
+        "gateway-mcp",
+        &[
+            "diesel",
+            "reqwest",
+            "actix-web",
+            "gateway-config",
+            "gateway-db",
+            "gateway-broker",
+            "gateway-storage",
+            "gateway-api",
+            "gateway-worker",
+            "comfyui-client",
+        ],
+    ),
     ("gateway-api", &["gateway-worker", "comfyui-client", "comfyui-sim", "comfyui-gateway", "tokio-tungstenite"]),
     ("gateway-worker", &["actix-web", "gateway-api", "comfyui-sim", "comfyui-gateway"]),
     ("comfyui-client", &["gateway-core", "gateway-config", "gateway-db", "diesel", "actix-web"]),
@@ -80,6 +95,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("deadpool-redis", &["gateway-broker"]),
     ("metrics", &["gateway-metrics"]),
     ("metrics-exporter-prometheus", &["gateway-metrics"]),
+    ("rmcp", &["gateway-mcp"]),
 ];
 
 const CRATES: &[&str] = &[
@@ -92,6 +108,7 @@ const CRATES: &[&str] = &[
     "gateway-storage",
     "gateway-egress",
     "gateway-media",
+    "gateway-mcp",
     "gateway-api",
     "gateway-worker",
     "comfyui-client",

@@ -11,7 +11,7 @@ use crate::auth::Admin;
 use crate::body::Nothing;
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
-use crate::jobs::{parse_id, retry_job};
+use crate::jobs::{parse_id, retry};
 use crate::state::ApiState;
 
 /// Workers take no more jobs until the queue is resumed; jobs are accepted all the same, and those that run go on.
@@ -19,10 +19,9 @@ pub(crate) async fn pause_queue(
     state: Data<ApiState>,
     _: Admin,
     actor: Actor,
-    correlation: CorrelationId,
     _: Nothing,
 ) -> Result<Json<Value>, ApiError> {
-    set_paused(&state, &actor, &correlation, true).await
+    set_paused(&state, &actor, true).await
 }
 
 /// Workers take jobs again.
@@ -30,23 +29,17 @@ pub(crate) async fn resume_queue(
     state: Data<ApiState>,
     _: Admin,
     actor: Actor,
-    correlation: CorrelationId,
     _: Nothing,
 ) -> Result<Json<Value>, ApiError> {
-    set_paused(&state, &actor, &correlation, false).await
+    set_paused(&state, &actor, false).await
 }
 
-async fn set_paused(
-    state: &ApiState,
-    actor: &Actor,
-    correlation: &CorrelationId,
-    paused: bool,
-) -> Result<Json<Value>, ApiError> {
+async fn set_paused(state: &ApiState, actor: &Actor, paused: bool) -> Result<Json<Value>, ApiError> {
     state.parts.database.set_queue_paused(paused).await?;
     if let Err(error) = state.parts.broker.control(Control::Pause).await {
         tracing::warn!(%error, "workers learn of a paused queue at their next look");
     }
-    tracing::info!(correlation_id = correlation.0, paused, "queue control");
+    tracing::info!(correlation_id = actor.correlation(), paused, "queue control");
     actor.note(state, if paused { "queue.pause" } else { "queue.resume" }, "queue").await;
     Ok(Json(json!({"paused": paused})))
 }
@@ -57,16 +50,15 @@ pub(crate) async fn retry_dead(
     admin: Admin,
     actor: Actor,
     path: Path<String>,
-    correlation: CorrelationId,
-    nothing: Nothing,
+    _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let id = parse_id(&path)?;
     let job = state.parts.database.find_job(id, Scope::All).await?.ok_or_else(ApiError::job_not_found)?;
-    if job.error.is_none_or(|error| error.code != ErrorCode::WorkerLost) {
+    if job.error.as_ref().is_none_or(|error| error.code != ErrorCode::WorkerLost) {
         let error = ApiError::new(ErrorCode::Conflict, "the job did not fail because its workers were lost");
         return Err(error.recommend("POST /jobs/{id}/retry repeats any other job that has ended"));
     }
-    let answer = retry_job(state.clone(), path, admin.0, correlation, nothing).await?;
+    let answer = retry(&state, &admin.0, job, CorrelationId(actor.correlation().to_owned())).await?;
     actor.note(&state, "queue.retry", &id.to_string()).await;
     Ok(answer)
 }

@@ -17,9 +17,10 @@ use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::files;
 use crate::jobs::{
-    Besides, JobRequest, check_callback, check_room, entry, follow_up, hint, idempotency, raise, submit,
+    Besides, JobRequest, check_callback, check_room, check_workflow, entry, follow_up, hint, idempotency, raise,
+    submit, to_the_end,
 };
-use crate::metrics;
+use crate::metrics::Arrival;
 use crate::query::Query;
 use crate::state::ApiState;
 
@@ -44,6 +45,8 @@ pub(crate) async fn create_batch(
     if !faults.is_empty() {
         return Err(ApiError::invalid(faults));
     }
+    // Nothing is looked up or fetched for whoever may not run it.
+    check_workflow(&caller, &request.shared.workflow_id)?;
     let callback = request.shared.callback.take().map(|mut callback| {
         callback.events = vec![WebhookEvent::BatchCompleted];
         callback
@@ -65,14 +68,7 @@ pub(crate) async fn create_batch(
         request: key,
     };
     let state = state.into_inner();
-    // A task of its own: dropping the request must not leave jobs that nobody was told of.
-    let accepted = tokio::spawn(async move { store(&state, batch, items).await }).await;
-    accepted
-        .unwrap_or_else(|error| {
-            tracing::error!(%error, "accepting a batch failed");
-            Err(ApiError::new(ErrorCode::Internal, "the gateway failed; its log says why, under this correlation id"))
-        })
-        .map(Created::into_response)
+    to_the_end(async move { store(&state, batch, items).await }).await.map(Created::into_response)
 }
 
 /// Every job of the batch, checked; or the faults of all.
@@ -119,17 +115,20 @@ impl Created {
 
 async fn store(state: &ApiState, batch: NewBatch, items: Vec<Acceptance>) -> Result<Created, ApiError> {
     let id = batch.id;
-    let (accepted, aftermath) = state.parts.database.accept_batch(batch, items.clone()).await?;
+    let waiting: Vec<Entry> = items.iter().map(|item| entry(&item.job)).collect();
+    let arrivals: Vec<Arrival> = items.iter().map(|item| Arrival::of(&item.job)).collect();
+    let ids: Vec<JobId> = waiting.iter().map(|entry| entry.job).collect();
+    let (accepted, aftermath) = state.parts.database.accept_batch(batch, items).await?;
     follow_up(state, aftermath).await;
     let accepted = match accepted {
         Ok(accepted) => accepted,
         Err(known) => return known_batch(state, known).await,
     };
     let mut entries: Vec<Entry> = Vec::new();
-    for (item, accepted) in items.iter().zip(accepted) {
-        metrics::accepted(&item.job, &accepted);
+    for ((entry, arrival), accepted) in waiting.into_iter().zip(arrivals).zip(accepted) {
+        arrival.count(&accepted);
         match accepted {
-            Accepted::Queued => entries.push(entry(&item.job)),
+            Accepted::Queued => entries.push(entry),
             Accepted::Joined(Some(leader)) => raise(state, leader).await,
             _ => {}
         }
@@ -137,7 +136,6 @@ async fn store(state: &ApiState, batch: NewBatch, items: Vec<Acceptance>) -> Res
     if !entries.is_empty() {
         hint(state, entries).await;
     }
-    let ids: Vec<JobId> = items.iter().map(|item| item.job.id).collect();
     let found = state.parts.database.find_batch(id, gateway_core::Scope::All).await?;
     let body = found.map(|batch| view(&batch, &ids)).unwrap_or_default();
     Ok(Created { id, body, status: actix_web::http::StatusCode::ACCEPTED })

@@ -13,7 +13,7 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::jobs::answer::{self, Answer};
 use crate::jobs::submit::Submission;
-use crate::metrics;
+use crate::metrics::Arrival;
 use crate::state::ApiState;
 
 /// Seconds after which a caller with too many waiting jobs may look again.
@@ -22,38 +22,44 @@ const OWN_FULL: u32 = 10;
 const HINT: Duration = Duration::from_millis(500);
 
 /// Accepts a job and tells the queue.
-pub(super) async fn accept(state: &ApiState, caller: &Caller, submission: Submission) -> Result<Answer, ApiError> {
+pub(crate) async fn accept(state: &ApiState, caller: &Caller, submission: Submission) -> Result<Answer, ApiError> {
     if submission.acceptance.hit.is_none() {
         check_room(state, caller, 1).await?;
     }
     let state = state.clone();
-    // A task of its own: dropping the request must not leave a job that nobody was told of.
-    let accepted = tokio::spawn(async move { store(&state, submission).await }).await;
-    accepted.unwrap_or_else(|error| {
-        tracing::error!(%error, "accepting a job failed");
-        Err(ApiError::new(ErrorCode::Internal, "the gateway failed; its log says why, under this correlation id"))
+    to_the_end(async move { store(&state, submission).await }).await
+}
+
+/// Does `work` whatever becomes of the request: dropping that must not leave jobs that nobody was told of.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "accepting jobs failed");
+        Err(ApiError::internal())
     })
 }
 
 async fn store(state: &ApiState, submission: Submission) -> Result<Answer, ApiError> {
     let Submission { acceptance, outputs } = submission;
-    let job = acceptance.job.clone();
+    let (id, retry_of) = (acceptance.job.id, acceptance.job.retry_of);
+    let (waiting, arrival) = (entry(&acceptance.job), Arrival::of(&acceptance.job));
     let (accepted, aftermath) = state.parts.database.accept_job(acceptance).await?;
-    metrics::accepted(&job, &accepted);
+    arrival.count(&accepted);
     follow_up(state, aftermath).await;
     Ok(match accepted {
         Accepted::Queued => {
-            let position = hint(state, vec![entry(&job)]).await.into_iter().next().flatten();
-            answer::queued(&job, position)
+            let position = hint(state, vec![waiting]).await.into_iter().next().flatten();
+            answer::queued(id, retry_of, position)
         }
         Accepted::Joined(leader) => {
             if let Some(leader) = leader {
                 raise(state, leader).await;
             }
-            answer::queued(&job, None)
+            answer::queued(id, retry_of, None)
         }
-        Accepted::Hit if outputs.is_empty() => answer::hit(&job, &state.parts.database.outputs_of(job.id).await?),
-        Accepted::Hit => answer::hit(&job, &outputs),
+        Accepted::Hit if outputs.is_empty() => answer::hit(id, &state.parts.database.outputs_of(id).await?),
+        Accepted::Hit => answer::hit(id, &outputs),
         known @ (Accepted::Repeated(_) | Accepted::KeyReused) => answer::known(state, known).await?,
     })
 }
@@ -115,7 +121,8 @@ pub(super) fn entry_of(job: QueuedJob) -> Entry {
 /// Tells everybody whom the end of a job concerned.
 pub(crate) async fn follow_up(state: &ApiState, aftermath: Aftermath) {
     for Ended { id, workflow_id, status, code } in aftermath.ended {
-        gateway_metrics::job_ended(&workflow_id, status.as_str(), code.map(ErrorCode::as_str));
+        let workflow = gateway_metrics::workflow(&workflow_id);
+        gateway_metrics::job_ended(workflow, status.as_str(), code.map(ErrorCode::as_str));
         state.parts.broker.publish(id, JobEvent::Status(status));
     }
     let promoted: Vec<Entry> = aftermath.promoted.into_iter().map(entry_of).collect();

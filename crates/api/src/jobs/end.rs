@@ -66,7 +66,6 @@ pub(crate) async fn delete_job(
     path: Path<String>,
     caller: Caller,
     actor: Actor,
-    correlation: CorrelationId,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let id = parse_id(&path)?;
@@ -78,7 +77,7 @@ pub(crate) async fn delete_job(
         }
         DeleteOutcome::Deleted => {
             state.forget_ended_job(id);
-            tracing::info!(correlation_id = correlation.0, job_id = %id, "job deleted");
+            tracing::info!(correlation_id = actor.correlation(), job_id = %id, "job deleted");
             actor.note(&state, "job.delete", &id.to_string()).await;
             Ok(HttpResponse::NoContent().finish())
         }

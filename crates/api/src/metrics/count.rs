@@ -10,7 +10,7 @@ use gateway_core::JobStatus;
 use gateway_db::{Accepted, NewJob};
 use gateway_metrics::{
     AUTH_FAILURES, CACHE_LOOKUPS, Counter, HTTP_DURATION, HTTP_REQUESTS, Histogram, JOBS_ACCEPTED, QUEUE_REFUSALS,
-    RATE_LIMIT_REFUSALS, method, workflow,
+    RATE_LIMIT_REFUSALS, SharedString, job_ended, method, workflow,
 };
 
 /// The template of the route that a request was led to; registered with each route.
@@ -44,21 +44,32 @@ fn find((method, route, status): Answer) -> (Counter, Histogram) {
     (requests, HTTP_DURATION.of([method.into(), route.into()]))
 }
 
-/// Counts a job by what became of it.
-pub(crate) fn accepted(job: &NewJob, accepted: &Accepted) {
-    let (outcome, result) = match accepted {
-        Accepted::Queued => ("queued", "miss"),
-        Accepted::Joined(_) => ("joined", "joined"),
-        Accepted::Hit => ("cache_hit", "hit"),
-        Accepted::Repeated(_) | Accepted::KeyReused => return,
-    };
-    let workflow = workflow(&job.workflow_id);
-    JOBS_ACCEPTED.of([workflow.clone(), outcome.into()]).increment(1);
-    if job.options.cache_key.is_some() {
-        CACHE_LOOKUPS.of([workflow, result.into()]).increment(1);
+/// What is told of a job that arrives: by the time that is counted, the database has the job.
+pub(crate) struct Arrival {
+    workflow: SharedString,
+    cacheable: bool,
+}
+
+impl Arrival {
+    pub(crate) fn of(job: &NewJob) -> Self {
+        Self { workflow: workflow(&job.workflow_id), cacheable: job.options.cache_key.is_some() }
     }
-    if matches!(accepted, Accepted::Hit) {
-        gateway_metrics::job_ended(&job.workflow_id, JobStatus::Succeeded.as_str(), None);
+
+    /// Counts the job by what became of it.
+    pub(crate) fn count(self, accepted: &Accepted) {
+        let (outcome, result) = match accepted {
+            Accepted::Queued => ("queued", "miss"),
+            Accepted::Joined(_) => ("joined", "joined"),
+            Accepted::Hit => ("cache_hit", "hit"),
+            Accepted::Repeated(_) | Accepted::KeyReused => return,
+        };
+        JOBS_ACCEPTED.of([self.workflow.clone(), outcome.into()]).increment(1);
+        if self.cacheable {
+            CACHE_LOOKUPS.of([self.workflow.clone(), result.into()]).increment(1);
+        }
+        if matches!(accepted, Accepted::Hit) {
+            job_ended(self.workflow, JobStatus::Succeeded.as_str(), None);
+        }
     }
 }
 

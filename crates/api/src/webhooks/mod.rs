@@ -10,7 +10,6 @@ use crate::audit::Actor;
 use crate::auth::Caller;
 use crate::batches;
 use crate::body::Nothing;
-use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::jobs::parse_id;
 use crate::query::Query;
@@ -37,19 +36,11 @@ pub(crate) async fn redeliver(
     path: Path<(String, String)>,
     caller: Caller,
     actor: Actor,
-    correlation: CorrelationId,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let job = parse_id(&path.0)?;
-    let missing = || ApiError::new(ErrorCode::DeliveryNotFound, "there is no such delivery");
-    let id: DeliveryId = path.1.parse().map_err(|_error| missing())?;
-    let scope = caller.scope();
-    state.parts.database.find_job(job, scope.clone()).await?.ok_or_else(ApiError::job_not_found)?;
-    if !state.parts.database.redeliver(&job.to_string(), id, scope).await? {
-        return Err(missing());
-    }
-    tracing::info!(correlation_id = correlation.0, job_id = %job, webhook_id = %id, "webhook is sent again");
-    actor.note(&state, "webhook.redeliver", &id.to_string()).await;
+    state.parts.database.find_job(job, caller.scope()).await?.ok_or_else(ApiError::job_not_found)?;
+    let id = send_again(&state, &caller, &actor, &job.to_string(), &path.1).await?;
     Ok(HttpResponse::Accepted().json(json!({"jobId": job, "deliveryId": id, "status": "pending"})))
 }
 
@@ -74,19 +65,30 @@ pub(crate) async fn redeliver_batch(
     path: Path<(String, String)>,
     caller: Caller,
     actor: Actor,
-    correlation: CorrelationId,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let batch = batches::parse_id(&path.0)?;
-    let missing = || ApiError::new(ErrorCode::DeliveryNotFound, "there is no such delivery");
-    let id: DeliveryId = path.1.parse().map_err(|_error| missing())?;
     state.parts.database.find_batch(batch, caller.scope()).await?.ok_or_else(batches::not_found)?;
-    if !state.parts.database.redeliver(&batch.to_string(), id, caller.scope()).await? {
+    let id = send_again(&state, &caller, &actor, &batch.to_string(), &path.1).await?;
+    Ok(HttpResponse::Accepted().json(json!({"batchId": batch, "deliveryId": id, "status": "pending"})))
+}
+
+/// Has the message `delivery` about `subject`, a job or a batch, sent once more; gives its id.
+async fn send_again(
+    state: &ApiState,
+    caller: &Caller,
+    actor: &Actor,
+    subject: &str,
+    delivery: &str,
+) -> Result<DeliveryId, ApiError> {
+    let missing = || ApiError::new(ErrorCode::DeliveryNotFound, "there is no such delivery");
+    let id: DeliveryId = delivery.parse().map_err(|_error| missing())?;
+    if !state.parts.database.redeliver(subject, id, caller.scope()).await? {
         return Err(missing());
     }
-    tracing::info!(correlation_id = correlation.0, batch_id = %batch, webhook_id = %id, "webhook is sent again");
-    actor.note(&state, "webhook.redeliver", &id.to_string()).await;
-    Ok(HttpResponse::Accepted().json(json!({"batchId": batch, "deliveryId": id, "status": "pending"})))
+    tracing::info!(correlation_id = actor.correlation(), subject, webhook_id = %id, "webhook is sent again");
+    actor.note(state, "webhook.redeliver", &id.to_string()).await;
+    Ok(id)
 }
 
 fn view(record: &DeliveryRecord) -> Value {

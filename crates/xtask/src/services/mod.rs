@@ -24,8 +24,8 @@ pub(crate) struct Services {
     postgres: Server<Postgres>,
     redis: Server<Redis>,
     s3: Vec<(&'static str, String)>,
-    python: Option<String>,
-    promtool: Option<String>,
+    python: Server<Python>,
+    promtool: Server<String>,
 }
 
 /// One server, where there is one.
@@ -45,8 +45,8 @@ impl Services {
             postgres: server("Postgres", postgres, Postgres::start)?,
             redis: server("Redis", variable("REDIS_URL"), Redis::start)?,
             s3: given_s3(),
-            python: python()?,
-            promtool: promtool()?,
+            python: server("Python with its packages", variable("TEST_PYTHON"), Python::prepare)?,
+            promtool: server("promtool", variable("TEST_PROMTOOL"), promtool)?,
         };
         // Tests start their own; without one, those of the whole stack are left out like those of Redis.
         if let Err(error) = program("haproxy", "haproxy") {
@@ -68,8 +68,8 @@ impl Services {
             postgres: server("Postgres", postgres, Postgres::start)?,
             redis: Server::None,
             s3: Vec::new(),
-            python: None,
-            promtool: None,
+            python: Server::None,
+            promtool: Server::None,
         })
     }
 
@@ -96,12 +96,13 @@ impl Services {
         };
         let s3 = self.s3.iter().map(|(name, value)| (*name, value.as_str()));
         let python = match &self.python {
-            Some(path) => ("TEST_PYTHON", path.as_str()),
-            None => ("TEST_WITHOUT_PYTHON", "1"),
+            Server::Given(path) => ("TEST_PYTHON", path.as_str()),
+            Server::Started(python) => ("TEST_PYTHON", python.path()),
+            Server::None => ("TEST_WITHOUT_PYTHON", "1"),
         };
         let promtool = match &self.promtool {
-            Some(path) => ("TEST_PROMTOOL", path.as_str()),
-            None => ("TEST_WITHOUT_PROMTOOL", "1"),
+            Server::Given(path) | Server::Started(path) => ("TEST_PROMTOOL", path.as_str()),
+            Server::None => ("TEST_WITHOUT_PROMTOOL", "1"),
         };
         [postgres, redis, python, promtool].into_iter().chain(s3).collect()
     }
@@ -138,9 +139,12 @@ fn server<S>(name: &str, given: Option<String>, start: impl FnOnce() -> Result<S
 }
 
 /// The interpreter of the tests that use what users have.
-fn python() -> Result<Option<String>> {
+pub(crate) fn python() -> Result<Option<String>> {
+    if let Some(given) = variable("TEST_PYTHON") {
+        return Ok(Some(given));
+    }
     match Python::prepare() {
-        Ok(python) => Ok(Some(python.path().into_owned())),
+        Ok(python) => Ok(Some(python.path().to_owned())),
         Err(error) if variable("CI").is_none() => {
             eprintln!("!! Python and its packages can't be had here, so their tests are LEFT OUT: {error:#}");
             Ok(None)
@@ -150,19 +154,12 @@ fn python() -> Result<Option<String>> {
 }
 
 /// What checks alert rules, queries and the text of metrics: a part of Prometheus.
-fn promtool() -> Result<Option<String>> {
-    match program("promtool", "prometheus") {
-        Ok(path) => Ok(Some(path.to_string_lossy().into_owned())),
-        Err(error) if variable("CI").is_none() => {
-            eprintln!("!! promtool can't be had here, so the tests of alert rules are LEFT OUT: {error:#}");
-            Ok(None)
-        }
-        Err(error) => Err(error.context("promtool for the tests")),
-    }
+fn promtool() -> Result<String> {
+    Ok(program("promtool", "prometheus")?.display().to_string())
 }
 
 /// Where `program` lies: found, else installed with Debian's `package`.
-fn program(program: &str, package: &str) -> Result<PathBuf> {
+pub(crate) fn program(program: &str, package: &str) -> Result<PathBuf> {
     if let Some(path) = find(program) {
         return Ok(path);
     }
@@ -177,7 +174,7 @@ fn find(program: &str) -> Option<PathBuf> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the chores read what a developer or CI sets; no setting of the gateway")]
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -199,7 +196,7 @@ fn is_root() -> Result<bool> {
     Ok(String::from_utf8_lossy(&output.stdout).trim() == "0")
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
