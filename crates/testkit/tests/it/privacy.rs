@@ -2,12 +2,11 @@
 //! taken away. That nothing of it is anywhere is searched for by the tests of the command line, with the real process.
 
 use std::io::Cursor;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use comfyui_sim::{FailNode, PreviewMethod};
-use gateway_testkit::{Answer, Receiver, TestBuilder, TestGateway, sampler_workflow, until};
+use gateway_testkit::{Answer, Receiver, TestBuilder, TestGateway, copy_workflow, files_below, paint_workflow, until};
 use image::{ImageFormat, RgbImage};
 use serde_json::{Value, json};
 
@@ -16,24 +15,6 @@ const REDACTED: &str = "[redacted]";
 
 fn private() -> TestBuilder {
     TestBuilder::default().variable("PRIVACY_MODE", "true")
-}
-
-/// Text to picture, with the prompt as an input.
-fn paint_workflow() -> Value {
-    let mut workflow = sampler_workflow();
-    workflow["workflow"]["2"]["inputs"]["text"] = json!("{{prompt}}");
-    workflow["inputSchema"]["properties"]["prompt"] = json!({"type": "string"});
-    workflow
-}
-
-fn copy_workflow() -> Value {
-    json!({
-        "workflow": {
-            "1": {"class_type": "LoadImage", "inputs": {"image": "{{image}}"}},
-            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}}
-        },
-        "inputSchema": {"type": "object", "properties": {"image": {"type": "object", "format": "image"}}}
-    })
 }
 
 /// Starts it with the workflows `paint` and `copy`.
@@ -57,11 +38,6 @@ async fn read_all(test: &TestGateway, id: &str) -> Vec<u8> {
         all.extend(test.get(&format!("/jobs/{id}{path}")).await.expect(200).bytes);
     }
     all
-}
-
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let paths = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 fn id_of(answer: &Answer) -> String {
