@@ -137,7 +137,7 @@ pub(crate) fn python() -> Result<Option<String>> {
         return Ok(Some(given));
     }
     match Python::prepare() {
-        Ok(python) => Ok(Some(python.path().into_owned())),
+        Ok(python) => Ok(Some(python.path().to_owned())),
         Err(error) if variable("CI").is_none() => {
             eprintln!("!! Python and its packages can't be had here, so their tests are LEFT OUT: {error:#}");
             Ok(None)
