@@ -44,11 +44,6 @@ impl Actor {
         &self.actor
     }
 
-    /// Of its request.
-    pub(crate) fn correlation(&self) -> &str {
-        &self.correlation
-    }
-
     /// Notes that it did `action` to `target`. It was done: where that can't be noted, the log has it.
     pub(crate) async fn note(&self, state: &ApiState, action: &'static str, target: &str) {
         let entry = NewAudit {
@@ -65,12 +60,13 @@ impl Actor {
 
 /// Adds an entry. Its hash is told to the log, which is kept elsewhere: there a chain that was cut off is found out.
 pub(crate) async fn note(state: &ApiState, entry: NewAudit) {
-    let (action, correlation_id) = (entry.action, entry.correlation_id.clone());
+    let (action, actor, subject) = (entry.action, entry.actor.clone(), entry.target.clone());
     match state.parts.database.audit(entry).await {
         Ok(head) => {
-            tracing::info!(action, seq = head.entry.seq, hash = head.hash, correlation_id, "noted in the audit log")
+            let (seq, hash) = (head.entry.seq, head.hash);
+            tracing::info!(action, actor, subject, seq, hash, "noted in the audit log");
         }
-        Err(error) => tracing::error!(%error, action, correlation_id, "not noted in the audit log"),
+        Err(error) => tracing::error!(%error, action, actor, subject, "not noted in the audit log"),
     }
 }
 

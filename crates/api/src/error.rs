@@ -6,7 +6,7 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 use gateway_broker::BrokerError;
-use gateway_core::{ErrorCode, Fault};
+use gateway_core::{ErrorCode, Fault, chain};
 use gateway_db::DbError;
 use gateway_storage::StorageError;
 
@@ -138,7 +138,7 @@ impl From<DbError> for ApiError {
                 Self::internal()
             }
             other => {
-                tracing::error!(error = %other, "the database failed");
+                tracing::error!(error = %chain(&other), "the database failed");
                 Self::new(ErrorCode::DatabaseUnavailable, "the database is not available at the moment").retry_after(2)
             }
         }
@@ -156,12 +156,13 @@ impl From<StorageError> for ApiError {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::NotFound { .. } | StorageError::BadKey => Self::output_not_found(),
-            StorageError::TooLarge { limit } => {
-                Self::new(ErrorCode::PayloadTooLarge, format!("the file is larger than the {limit} bytes that are stored"))
-                    .recommend("make it smaller; an operator can raise MAX_OUTPUT_BYTES")
-            }
+            StorageError::TooLarge { limit } => Self::new(
+                ErrorCode::PayloadTooLarge,
+                format!("the file is larger than the {limit} bytes that are stored"),
+            )
+            .recommend("make it smaller; an operator can raise MAX_OUTPUT_BYTES"),
             other => {
-                tracing::error!(error = &other as &dyn std::error::Error, "the storage failed");
+                tracing::error!(error = %chain(&other), "the storage failed");
                 Self::new(ErrorCode::StorageError, "the storage is not available at the moment").retry_after(5)
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use gateway_core::webhook::WebhookEvent;
-use gateway_core::{DeliveryId, Scope, Timestamp};
+use gateway_core::{DeliveryId, Scope, Timestamp, TraceParent};
 use serde_json::{Value, json};
 
 use crate::engine::Conn;
@@ -24,6 +24,7 @@ pub(crate) struct Message<'a> {
     /// The job or batch that it is about.
     pub(crate) subject: &'a str,
     pub(crate) correlation_id: &'a str,
+    pub(crate) trace_parent: Option<TraceParent>,
     pub(crate) url: &'a str,
     pub(crate) event: WebhookEvent,
     pub(crate) data: Value,
@@ -34,6 +35,10 @@ pub(crate) struct Message<'a> {
 pub struct DueDelivery {
     /// Its id.
     pub id: DeliveryId,
+    /// What it tells.
+    pub event: String,
+    /// The job or batch that it is about.
+    pub subject: String,
     /// Where to.
     pub url: String,
     /// The host and port of that.
@@ -42,6 +47,8 @@ pub struct DueDelivery {
     pub body: String,
     /// Follows its job through every log line.
     pub correlation_id: String,
+    /// The trace that it belongs to.
+    pub trace_parent: Option<TraceParent>,
     /// The number of this try.
     pub try_number: i32,
     /// Tries that have failed so far.
@@ -91,7 +98,20 @@ pub struct DeliveryRecord {
     pub tries: Vec<DeliveryTry>,
 }
 
-type DueRow = (String, String, String, String, String, i32, i32);
+#[derive(Clone, Queryable, Selectable)]
+#[diesel(table_name = deliveries)]
+struct DueRow {
+    id: String,
+    event: String,
+    subject_id: String,
+    url: String,
+    host: String,
+    body: String,
+    correlation_id: String,
+    trace_parent: Option<String>,
+    tries: i32,
+    failures: i32,
+}
 
 /// Writes a message; it is due at once.
 pub(crate) fn tell(connection: &mut Conn, message: Message<'_>, now: Timestamp) -> Result<(), DbError> {
@@ -106,6 +126,7 @@ pub(crate) fn tell(connection: &mut Conn, message: Message<'_>, now: Timestamp) 
         deliveries::host.eq(host_of(message.url)),
         deliveries::body.eq(body),
         deliveries::correlation_id.eq(message.correlation_id),
+        deliveries::trace_parent.eq(message.trace_parent.map(|trace| trace.to_string())),
         deliveries::status.eq(PENDING),
         deliveries::next_at.eq(now.as_millis()),
         deliveries::created_at.eq(now.as_millis()),
@@ -143,7 +164,9 @@ impl Database {
                 let page = due_page(connection, room.full(), now, limit)?;
                 let before = chosen.len();
                 for row in &page {
-                    if chosen.len() < limit && !chosen.iter().any(|(id, ..): &DueRow| *id == row.0) && room.take(&row.2)
+                    if chosen.len() < limit
+                        && !chosen.iter().any(|known: &DueRow| known.id == row.id)
+                        && room.take(&row.host)
                     {
                         chosen.push(row.clone());
                     }
@@ -153,7 +176,7 @@ impl Database {
                 }
             }
             let until = now.plus_millis(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX)).as_millis();
-            let ids: Vec<String> = chosen.iter().map(|row| row.0.clone()).collect();
+            let ids: Vec<String> = chosen.iter().map(|row| row.id.clone()).collect();
             diesel::update(deliveries::table.filter(deliveries::id.eq_any(ids)))
                 .set((deliveries::lease_until.eq(until), deliveries::tries.eq(deliveries::tries + 1)))
                 .execute(connection)?;
@@ -343,21 +366,23 @@ fn due_page(connection: &mut Conn, full: Vec<String>, now: Timestamp, limit: usi
         .filter(deliveries::host.ne_all(full))
         .order((deliveries::next_at, deliveries::id))
         .limit(i64::try_from(limit).unwrap_or(i64::MAX))
-        .select((
-            deliveries::id,
-            deliveries::url,
-            deliveries::host,
-            deliveries::body,
-            deliveries::correlation_id,
-            deliveries::tries,
-            deliveries::failures,
-        ))
+        .select(DueRow::as_select())
         .load(connection)
 }
 
 fn due(row: DueRow) -> Result<DueDelivery, DbError> {
-    let (id, url, host, body, correlation_id, tries, failures) = row;
-    Ok(DueDelivery { id: parse(&id)?, url, host, body, correlation_id, try_number: tries + 1, failures })
+    Ok(DueDelivery {
+        id: parse(&row.id)?,
+        event: row.event,
+        subject: row.subject_id,
+        url: row.url,
+        host: row.host,
+        body: row.body,
+        correlation_id: row.correlation_id,
+        trace_parent: row.trace_parent.and_then(|text| text.parse().ok()),
+        try_number: row.tries + 1,
+        failures: row.failures,
+    })
 }
 
 fn parse(id: &str) -> Result<DeliveryId, DbError> {

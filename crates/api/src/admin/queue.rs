@@ -19,10 +19,9 @@ pub(crate) async fn pause_queue(
     state: Data<ApiState>,
     _: Admin,
     actor: Actor,
-    correlation: CorrelationId,
     _: Nothing,
 ) -> Result<Json<Value>, ApiError> {
-    set_paused(&state, &actor, &correlation, true).await
+    set_paused(&state, &actor, true).await
 }
 
 /// Workers take jobs again.
@@ -30,23 +29,16 @@ pub(crate) async fn resume_queue(
     state: Data<ApiState>,
     _: Admin,
     actor: Actor,
-    correlation: CorrelationId,
     _: Nothing,
 ) -> Result<Json<Value>, ApiError> {
-    set_paused(&state, &actor, &correlation, false).await
+    set_paused(&state, &actor, false).await
 }
 
-async fn set_paused(
-    state: &ApiState,
-    actor: &Actor,
-    correlation: &CorrelationId,
-    paused: bool,
-) -> Result<Json<Value>, ApiError> {
+async fn set_paused(state: &ApiState, actor: &Actor, paused: bool) -> Result<Json<Value>, ApiError> {
     state.parts.database.set_queue_paused(paused).await?;
     if let Err(error) = state.parts.broker.control(Control::Pause).await {
         tracing::warn!(%error, "workers learn of a paused queue at their next look");
     }
-    tracing::info!(correlation_id = correlation.0, paused, "queue control");
     actor.note(state, if paused { "queue.pause" } else { "queue.resume" }, "queue").await;
     Ok(Json(json!({"paused": paused})))
 }

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use crate::audit::Actor;
 use crate::auth::Admin;
 use crate::body::Nothing;
-use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::state::ApiState;
@@ -30,7 +29,6 @@ pub(crate) async fn drain_worker(
     _: Admin,
     actor: Actor,
     path: Path<String>,
-    correlation: CorrelationId,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let worker = path.into_inner();
@@ -39,7 +37,6 @@ pub(crate) async fn drain_worker(
         return Err(error.recommend("GET /workers lists those that live"));
     }
     state.parts.broker.control(Control::Drain { worker: worker.clone() }).await?;
-    tracing::info!(correlation_id = correlation.0, worker, "drain requested");
     actor.note(&state, "worker.drain", &worker).await;
     Ok(HttpResponse::Accepted().json(json!({"id": worker, "state": "draining"})))
 }

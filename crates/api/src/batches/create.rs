@@ -8,6 +8,7 @@ use gateway_core::webhook::WebhookEvent;
 use gateway_core::{BatchId, ErrorCode, Fault, JobId};
 use gateway_db::{Acceptance, Accepted, NewBatch};
 use serde_json::Value;
+use tracing::Instrument as _;
 
 use crate::auth::Caller;
 use crate::batches::find::view;
@@ -17,7 +18,7 @@ use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::files;
 use crate::jobs::{
-    Besides, JobRequest, check_callback, check_room, entry, follow_up, hint, idempotency, raise, submit,
+    Besides, JobRequest, check_callback, check_room, entry, follow_up, hint, idempotency, raise, submit, tell,
 };
 use crate::query::Query;
 use crate::state::ApiState;
@@ -61,11 +62,12 @@ pub(crate) async fn create_batch(
         callback,
         metadata: request.shared.metadata,
         correlation_id: correlation.0,
+        trace_parent: correlation.1,
         request: key,
     };
     let state = state.into_inner();
     // A task of its own: dropping the request must not leave jobs that nobody was told of.
-    let accepted = tokio::spawn(async move { store(&state, batch, items).await }).await;
+    let accepted = tokio::spawn(async move { store(&state, batch, items).await }.in_current_span()).await;
     accepted
         .unwrap_or_else(|error| {
             tracing::error!(%error, "accepting a batch failed");
@@ -126,6 +128,7 @@ async fn store(state: &ApiState, batch: NewBatch, items: Vec<Acceptance>) -> Res
     };
     let mut entries: Vec<Entry> = Vec::new();
     for (item, accepted) in items.iter().zip(accepted) {
+        tell(&item.job, &accepted);
         match accepted {
             Accepted::Queued => entries.push(entry(&item.job)),
             Accepted::Joined(Some(leader)) => raise(state, leader).await,

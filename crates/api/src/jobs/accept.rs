@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use gateway_broker::Entry;
-use gateway_core::ErrorCode;
 use gateway_core::event::JobEvent;
+use gateway_core::{ErrorCode, JobChange, JobStatus};
 use gateway_db::{Accepted, Aftermath, NewJob, QueuedJob};
+use gateway_telemetry::job_changed;
+use tracing::Instrument as _;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -26,7 +28,7 @@ pub(super) async fn accept(state: &ApiState, caller: &Caller, submission: Submis
     }
     let state = state.clone();
     // A task of its own: dropping the request must not leave a job that nobody was told of.
-    let accepted = tokio::spawn(async move { store(&state, submission).await }).await;
+    let accepted = tokio::spawn(async move { store(&state, submission).await }.in_current_span()).await;
     accepted.unwrap_or_else(|error| {
         tracing::error!(%error, "accepting a job failed");
         Err(ApiError::new(ErrorCode::Internal, "the gateway failed; its log says why, under this correlation id"))
@@ -37,6 +39,7 @@ async fn store(state: &ApiState, submission: Submission) -> Result<Answer, ApiEr
     let Submission { acceptance, outputs } = submission;
     let job = acceptance.job.clone();
     let (accepted, aftermath) = state.parts.database.accept_job(acceptance).await?;
+    tell(&job, &accepted);
     follow_up(state, aftermath).await;
     Ok(match accepted {
         Accepted::Queued => {
@@ -53,6 +56,27 @@ async fn store(state: &ApiState, submission: Submission) -> Result<Answer, ApiEr
         Accepted::Hit => answer::hit(&job, &outputs),
         known @ (Accepted::Repeated(_) | Accepted::KeyReused) => answer::known(state, known).await?,
     })
+}
+
+/// Tells of a job that is new.
+pub(crate) fn tell(job: &NewJob, accepted: &Accepted) {
+    let to = match accepted {
+        Accepted::Queued | Accepted::Joined(_) => JobStatus::Queued,
+        Accepted::Hit => JobStatus::Succeeded,
+        Accepted::Repeated(_) | Accepted::KeyReused => return,
+    };
+    job_changed(&JobChange {
+        job: job.id,
+        workflow_id: job.workflow_id.clone(),
+        correlation_id: job.correlation_id.clone(),
+        from: None,
+        to,
+        attempt: 0,
+        duration_ms: None,
+        code: None,
+        error: None,
+        not_before: job.not_before,
+    });
 }
 
 /// The queue's hint at a new job.
@@ -91,7 +115,7 @@ pub(crate) async fn hint(state: &ApiState, entries: Vec<Entry>) -> Vec<Option<u6
 /// Tells the queue that a waiting job has become more urgent.
 pub(crate) async fn raise(state: &ApiState, job: QueuedJob) {
     if let Err(error) = state.parts.broker.forget(job.id).await {
-        return tracing::debug!(%error, job_id = %job.id, "a job keeps its place in the queue");
+        return tracing::debug!(%error, jobId = %job.id, "a job keeps its place in the queue");
     }
     hint(state, vec![entry_of(job)]).await;
 }
@@ -111,8 +135,9 @@ pub(super) fn entry_of(job: QueuedJob) -> Entry {
 
 /// Tells everybody whom the end of a job concerned.
 pub(crate) async fn follow_up(state: &ApiState, aftermath: Aftermath) {
-    for (job, status) in aftermath.ended {
-        state.parts.broker.publish(job, JobEvent::Status(status));
+    for change in aftermath.ended {
+        state.parts.broker.publish(change.job, JobEvent::Status(change.to));
+        job_changed(&change);
     }
     let promoted: Vec<Entry> = aftermath.promoted.into_iter().map(entry_of).collect();
     if !promoted.is_empty() {

@@ -17,7 +17,7 @@ mod submit;
 mod view;
 mod wait;
 
-pub(crate) use accept::{check_room, entry, follow_up, hint, raise};
+pub(crate) use accept::{check_room, entry, follow_up, hint, raise, tell};
 pub(crate) use create::{create_job, retry_job};
 pub(crate) use end::{cancel_job, cancel_one, delete_job};
 pub(crate) use events::watch_job;

@@ -99,6 +99,7 @@ pub(crate) async fn submit(
             cached_from: None,
             batch: besides.batch,
             redacted: false,
+            trace_parent: correlation.1,
         },
     };
     let acceptance = Acceptance { job, request: besides.request, hit, uploads };
@@ -154,7 +155,7 @@ async fn look_up(state: &ApiState, key: &str) -> Result<(Option<JobId>, Vec<Outp
         match state.parts.storage.open(&output.storage_key, Some(nothing)).await {
             Ok(_) => {}
             Err(StorageError::NotFound { .. }) => {
-                tracing::info!(job_id = %result.job, "a cached result's files are gone: it is made anew");
+                tracing::info!(jobId = %result.job, "a cached result's files are gone: it is made anew");
                 state.parts.database.forget_result(key, result.job).await?;
                 return Ok((None, Vec::new()));
             }

@@ -62,7 +62,7 @@ async fn until_ended(state: &ApiState, id: JobId) -> bool {
         match is_ended(state, id).await {
             Ok(true) => return true,
             Ok(false) => {}
-            Err(error) => tracing::debug!(%error, job_id = %id, "a job that is waited for can't be read"),
+            Err(error) => tracing::debug!(%error, jobId = %id, "a job that is waited for can't be read"),
         }
         let ends = async {
             loop {

@@ -13,7 +13,6 @@ use serde_json::{Map, Value, json};
 use crate::audit::Actor;
 use crate::auth::Admin;
 use crate::body::{Nothing, read_object};
-use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::state::ApiState;
@@ -31,7 +30,6 @@ pub(crate) async fn create_key(
     state: Data<ApiState>,
     _: Admin,
     actor: Actor,
-    correlation: CorrelationId,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -54,7 +52,6 @@ pub(crate) async fn create_key(
     state.parts.database.put_key(key.clone()).await?;
     state.forget_key(&key.id);
     tell_workers(&state).await;
-    tracing::info!(correlation_id = correlation.0, key = key.id, name = key.name, "key created");
     actor.note(&state, "key.create", &key.id).await;
     let mut answer = view(&key);
     answer.insert(String::from("key"), json!(secret.expose()));
@@ -67,7 +64,6 @@ pub(crate) async fn revoke_key(
     path: Path<String>,
     _: Admin,
     actor: Actor,
-    correlation: CorrelationId,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let id = path.into_inner();
@@ -78,7 +74,6 @@ pub(crate) async fn revoke_key(
     }
     state.forget_key(&id);
     tell_workers(&state).await;
-    tracing::info!(correlation_id = correlation.0, key = id, "key revoked");
     actor.note(&state, "key.revoke", &id).await;
     Ok(HttpResponse::NoContent().finish())
 }

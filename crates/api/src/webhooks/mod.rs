@@ -10,7 +10,6 @@ use crate::audit::Actor;
 use crate::auth::Caller;
 use crate::batches;
 use crate::body::Nothing;
-use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::jobs::parse_id;
 use crate::query::Query;
@@ -37,7 +36,6 @@ pub(crate) async fn redeliver(
     path: Path<(String, String)>,
     caller: Caller,
     actor: Actor,
-    correlation: CorrelationId,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let job = parse_id(&path.0)?;
@@ -48,7 +46,6 @@ pub(crate) async fn redeliver(
     if !state.parts.database.redeliver(&job.to_string(), id, scope).await? {
         return Err(missing());
     }
-    tracing::info!(correlation_id = correlation.0, job_id = %job, webhook_id = %id, "webhook is sent again");
     actor.note(&state, "webhook.redeliver", &id.to_string()).await;
     Ok(HttpResponse::Accepted().json(json!({"jobId": job, "deliveryId": id, "status": "pending"})))
 }
@@ -74,7 +71,6 @@ pub(crate) async fn redeliver_batch(
     path: Path<(String, String)>,
     caller: Caller,
     actor: Actor,
-    correlation: CorrelationId,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let batch = batches::parse_id(&path.0)?;
@@ -84,7 +80,6 @@ pub(crate) async fn redeliver_batch(
     if !state.parts.database.redeliver(&batch.to_string(), id, caller.scope()).await? {
         return Err(missing());
     }
-    tracing::info!(correlation_id = correlation.0, batch_id = %batch, webhook_id = %id, "webhook is sent again");
     actor.note(&state, "webhook.redeliver", &id.to_string()).await;
     Ok(HttpResponse::Accepted().json(json!({"batchId": batch, "deliveryId": id, "status": "pending"})))
 }

@@ -81,10 +81,9 @@ fn sniffing_shows_only_what_browsers_may_see() {
 
 #[test]
 fn what_is_not_shown_is_told_all_the_same() {
-    for (head, content_type) in [
-        (&b"\0\0\0\x1cftypM4A \0\0\0\0"[..], "audio/mp4"),
-        (b"\0\0\0\x14ftypqt  \0\0\0\0", "video/quicktime"),
-    ] {
+    for (head, content_type) in
+        [(&b"\0\0\0\x1cftypM4A \0\0\0\0"[..], "audio/mp4"), (b"\0\0\0\x14ftypqt  \0\0\0\0", "video/quicktime")]
+    {
         let file = padded(head);
         assert_eq!((true_type(&file), sniff(&file)), (content_type, "application/octet-stream"));
         assert!(Stripper::knows(content_type));
