@@ -27,8 +27,10 @@ fn fields(text: &str) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     for call in call.captures_iter(text) {
         let whole = call.get(0).expect("a call");
-        let line = text[..whole.start()].matches('\n').count() + 1;
-        for argument in arguments(&text[whole.end()..]) {
+        let (before, _) = text.split_at(whole.start());
+        let (_, after) = text.split_at(whole.end());
+        let line = before.matches('\n').count() + 1;
+        for argument in arguments(after) {
             let literal = argument.starts_with('"') || argument.starts_with("$text");
             match (literal, call.get(1).is_some()) {
                 // The name of a span; its fields follow.
