@@ -316,19 +316,4 @@ mod tests {
         assert_eq!((&line["error"], &line["number"]), (&json!("it can't be stored: no space"), &Value::Null));
         assert!(line.get("code").is_none(), "{line}");
     }
-
-    #[test]
-    fn a_value_that_says_something_while_it_is_written_spoils_nothing() {
-        struct Talkative;
-        impl fmt::Debug for Talkative {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                tracing::info!("inside");
-                f.write_str("value")
-            }
-        }
-        let told = lines(|| tracing::info!(value = ?Talkative, "outside"));
-        let messages: Vec<&str> = told.iter().map(|line| line["message"].as_str().unwrap()).collect();
-        assert_eq!(messages, ["inside", "outside"]);
-        assert_eq!(told[1]["value"], "value");
-    }
 }
