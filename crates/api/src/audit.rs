@@ -5,14 +5,13 @@ use std::future::{Ready, ready};
 use actix_web::dev::Payload;
 use actix_web::web::{Data, Json};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
-use gateway_core::ErrorCode;
 use gateway_db::{AuditFilter, NewAudit};
 use serde_json::{Value, json};
 
 use crate::auth::{Admin, Caller, ClientAddress};
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
-use crate::query::Query;
+use crate::query::{Query, cut};
 use crate::state::ApiState;
 
 const DEFAULT_LIMIT: i64 = 50;
@@ -21,7 +20,7 @@ const DEFAULT_LIMIT: i64 = 50;
 pub(crate) struct Actor {
     actor: String,
     address: String,
-    correlation: String,
+    correlation: CorrelationId,
 }
 
 impl FromRequest for Actor {
@@ -33,7 +32,7 @@ impl FromRequest for Actor {
         ready(Ok(Self {
             actor: extensions.get::<Caller>().map(|caller| caller.actor.clone()).unwrap_or_default(),
             address: extensions.get::<ClientAddress>().map(|address| address.0.to_string()).unwrap_or_default(),
-            correlation: extensions.get::<CorrelationId>().map(|id| id.0.clone()).unwrap_or_default(),
+            correlation: CorrelationId::of(&extensions),
         }))
     }
 }
@@ -44,13 +43,18 @@ impl Actor {
         &self.actor
     }
 
+    /// Of its request.
+    pub(crate) fn correlation(&self) -> &CorrelationId {
+        &self.correlation
+    }
+
     /// Notes that it did `action` to `target`. It was done: where that can't be noted, the log has it.
     pub(crate) async fn note(&self, state: &ApiState, action: &'static str, target: &str) {
         let entry = NewAudit {
             actor: self.actor.clone(),
             action,
             target: target.chars().take(128).collect(),
-            correlation_id: self.correlation.clone(),
+            correlation_id: self.correlation.0.clone(),
             address: self.address.clone(),
             detail: String::new(),
         };
@@ -79,34 +83,16 @@ pub(crate) async fn list_audit(state: Data<ApiState>, _: Admin, request: HttpReq
         after: query.time("after"),
         before: query.time("before"),
     };
-    let limit = query.parse("limit", "a whole number from 1 to 100", |text| {
-        text.parse::<i64>().ok().filter(|limit| (1..=100).contains(limit))
-    });
-    let limit = limit.unwrap_or(DEFAULT_LIMIT);
+    let limit = query.limit(DEFAULT_LIMIT);
     let cursor = query.text("cursor").map(str::to_owned);
     query.check()?;
     let before = match cursor {
         // All that is seen is all there is: nothing is given away by a number.
-        Some(cursor) => Some(cursor.parse::<i64>().map_err(|_error| bad_cursor())?),
+        Some(cursor) => Some(cursor.parse::<i64>().map_err(|_error| ApiError::bad_cursor())?),
         None => None,
     };
     let mut records = state.parts.database.list_audit(filter, before, limit + 1).await?;
-    let more = i64::try_from(records.len()).is_ok_and(|count| count > limit);
-    records.truncate(usize::try_from(limit).unwrap_or(0));
+    let more = cut(&mut records, limit);
     let next = records.last().filter(|_| more).map(|record| record.entry.seq.to_string());
-    let items: Vec<Value> = records
-        .iter()
-        .map(|record| {
-            let mut view = json!(record.entry);
-            if let Some(object) = view.as_object_mut() {
-                object.insert(String::from("hash"), json!(record.hash));
-            }
-            view
-        })
-        .collect();
-    Ok(Json(json!({"items": items, "nextCursor": next})))
-}
-
-fn bad_cursor() -> ApiError {
-    ApiError::new(ErrorCode::BadCursor, "this cursor is not one that this list gave out")
+    Ok(Json(json!({"items": records, "nextCursor": next})))
 }

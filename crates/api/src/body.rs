@@ -33,13 +33,22 @@ pub(crate) async fn read_object(
     payload: web::Payload,
     limit: usize,
 ) -> Result<Map<String, Value>, ApiError> {
+    Ok(read_with_text(request, payload, limit).await?.0)
+}
+
+/// The same, and the body as it came: for who reads it once more.
+pub(crate) async fn read_with_text(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limit: usize,
+) -> Result<(Map<String, Value>, Vec<u8>), ApiError> {
     check_headers(request, limit)?;
     let bytes = collect(payload, limit).await?;
     if bytes.is_empty() {
         return Err(ApiError::bad_request("the body is empty; a JSON object is expected"));
     }
     match parse(&bytes)? {
-        Value::Object(object) => Ok(object),
+        Value::Object(object) => Ok((object, bytes)),
         _ => Err(ApiError::fault("", "must be a JSON object")),
     }
 }

@@ -158,3 +158,31 @@ impl MessageBody for Sent {
         Pin::new(&mut self.body).poll_next(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use actix_web::HttpResponse;
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn a_body_that_came_too_late_ends_its_connection_unless_others_share_it() {
+        tokio::time::pause();
+        for (version, ends) in [(Version::HTTP_10, true), (Version::HTTP_11, true), (Version::HTTP_2, false)] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let socket = listener.accept().unwrap().0.into();
+            let state = Mutex::new(State { running: 0, since: Instant::now() });
+            let connection = Arc::new(Connection { socket, state, _gone: oneshot::channel().0 });
+            let request = TestRequest::default().version(version).to_srv_request();
+            let response = request.into_response(HttpResponse::RequestTimeout().finish());
+            until_sent(response, connection.begin());
+            assert!(connection.socket.send(b"x").is_ok(), "{version:?}: the answer has time to arrive");
+            tokio::time::sleep(HEADER_DEADLINE * 2).await;
+            assert_eq!(connection.socket.send(b"x").is_err(), ends, "{version:?}");
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, VARY};
 use actix_web::http::{Method, StatusCode};
@@ -39,8 +39,14 @@ impl FromRequest for CorrelationId {
     type Future = std::future::Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        let id = request.extensions().get::<Self>().cloned();
-        std::future::ready(Ok(id.unwrap_or_else(|| Self(String::from("none"), None))))
+        std::future::ready(Ok(Self::of(&request.extensions())))
+    }
+}
+
+impl CorrelationId {
+    /// That of the request that these belong to.
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        extensions.get::<Self>().cloned().unwrap_or_else(|| Self(String::from("none"), None))
     }
 }
 

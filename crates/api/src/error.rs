@@ -156,11 +156,11 @@ impl From<StorageError> for ApiError {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::NotFound { .. } | StorageError::BadKey => Self::output_not_found(),
-            StorageError::TooLarge { limit } => Self::new(
-                ErrorCode::PayloadTooLarge,
-                format!("the file is larger than the {limit} bytes that are stored"),
-            )
-            .recommend("make it smaller; an operator can raise MAX_OUTPUT_BYTES"),
+            StorageError::TooLarge { limit } => {
+                let detail = format!("the file is larger than the {limit} bytes that are stored");
+                Self::new(ErrorCode::PayloadTooLarge, detail)
+                    .recommend("make it smaller; an operator can raise MAX_OUTPUT_BYTES")
+            }
             other => {
                 tracing::error!(error = %chain(&other), "the storage failed");
                 Self::new(ErrorCode::StorageError, "the storage is not available at the moment").retry_after(5)

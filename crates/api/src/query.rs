@@ -64,7 +64,7 @@ impl Query {
         parsed.unwrap_or(false)
     }
 
-    /// How many rows a page is to have: `usual` where nothing is said of it.
+    /// How many rows a page is to have, 1 to 100: `usual` where nothing is said of it.
     pub(crate) fn limit(&mut self, usual: i64) -> i64 {
         let limit = self.parse("limit", "a whole number from 1 to 100", |text| {
             text.parse::<i64>().ok().filter(|limit| (1..=100).contains(limit))

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, Resource};
 use gateway_core::ErrorCode;
 
 use crate::error::ApiError;
-use crate::{admin, audit, batches, files, health, jobs, keys, openapi, outputs, webhooks, workflows};
+use crate::{admin, audit, batches, files, health, jobs, keys, mcp, openapi, outputs, webhooks, workflows};
 
 /// The path of a request as this list has it, with names in place of what differs from one to the next.
 #[derive(Clone, Copy)]
@@ -59,6 +59,7 @@ fn all(config: &mut ServiceConfig) {
         .service(at("/uploads", "POST").post(files::create_upload))
         .service(at("/jobs/{id}/webhooks", "GET").get(webhooks::list_deliveries))
         .service(at("/jobs/{id}/webhooks/{delivery}/redeliver", "POST").post(webhooks::redeliver))
+        .service(at("/mcp", "POST").post(mcp::answer_message))
         .service(at("/keys", "GET, POST").get(keys::list_keys).post(keys::create_key))
         .service(at("/keys/{id}", "DELETE").delete(keys::revoke_key))
         .service(at("/audit", "GET").get(audit::list_audit))

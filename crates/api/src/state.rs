@@ -1,4 +1,4 @@
-//! What handlers share: the stores, the settings, and two caches of what doesn't change.
+//! What handlers share: the stores, the settings, and what is remembered for a moment of what costs to ask.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use gateway_auth::limit::Limiter;
 use gateway_broker::{BackendState, Broker};
 use gateway_config::{
-    AccessSettings, CacheSettings, Environment, FileSettings, HttpSettings, LimitSettings, QueueSettings,
+    AccessSettings, CacheSettings, Environment, FileSettings, HttpSettings, LimitSettings, McpSettings, QueueSettings,
 };
 use gateway_core::cache::digest;
 use gateway_core::workflow::{NodeCatalog, NodePolicy, SizeLimits, Workflow, WorkflowSource};
@@ -61,6 +61,8 @@ pub struct Parts {
     pub cache: CacheSettings,
     /// Files in and out.
     pub files: FileSettings,
+    /// Tools for agents.
+    pub mcp: McpSettings,
     /// The way to the owners of jobs.
     pub callbacks: gateway_egress::Client,
     /// The way to files that callers name by URL.
@@ -81,9 +83,9 @@ pub(crate) struct Ready {
     pub(crate) content: String,
 }
 
-/// The answer for an ended job.
+/// A job as it is answered.
 #[derive(Clone)]
-pub(crate) struct EndedJob {
+pub(crate) struct ShownJob {
     pub(crate) owner: Owner,
     pub(crate) body: Bytes,
     pub(crate) etag: String,
@@ -116,7 +118,8 @@ pub struct ApiState {
     policy: Cache<(), Arc<NodePolicy>>,
     /// How long runs of a workflow usually take, in milliseconds, and how many servers there are for them.
     pace: Cache<String, Option<(i64, u64)>>,
-    ended: Cache<JobId, EndedJob>,
+    /// Jobs that have ended.
+    ended: Cache<JobId, ShownJob>,
 }
 
 impl ApiState {
@@ -282,11 +285,11 @@ impl ApiState {
         }
     }
 
-    pub(crate) fn ended_job(&self, id: JobId) -> Option<EndedJob> {
+    pub(crate) fn ended_job(&self, id: JobId) -> Option<ShownJob> {
         self.ended.get(&id)
     }
 
-    pub(crate) fn keep_ended_job(&self, id: JobId, job: EndedJob) {
+    pub(crate) fn keep_ended_job(&self, id: JobId, job: ShownJob) {
         self.ended.insert(id, job);
     }
 

@@ -1,4 +1,4 @@
-//! What lies in the queue, and what a worker says when it asks for more.
+//! What lies in the queue, what a worker says when it asks for more, and the numbers that either broker keeps to.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -90,3 +90,9 @@ pub(crate) const OUT: Duration = Duration::from_secs(15);
 
 /// Jobs that may go before one whose models are not loaded.
 pub(crate) const MOST_BYPASSES: u32 = 24;
+
+/// Events of a job that are kept for whoever was away.
+pub(crate) const KEPT_EVENTS: usize = 128;
+
+/// How long a wish for previews is good.
+pub(crate) const PREVIEWS_WANTED: Duration = Duration::from_secs(60);

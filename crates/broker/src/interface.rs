@@ -27,6 +27,27 @@ pub struct Heard {
     pub event: JobEvent,
 }
 
+/// What whoever comes back to a job is told.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Replay {
+    /// What has happened since, as far as it is still known.
+    pub missed: Vec<(EventId, JobEvent)>,
+    /// The latest event that is known; `None` where nothing is.
+    pub newest: Option<EventId>,
+}
+
+impl Replay {
+    /// Of all that is known, what has happened after the event `after`. One that was not given out is no place to go on
+    /// from: all is told then.
+    pub(crate) fn after(mut said: Vec<(EventId, JobEvent)>, after: Option<EventId>) -> Self {
+        let newest = said.last().map(|(id, _)| *id);
+        if let Some(after) = after.filter(|after| newest.is_some_and(|newest| *after <= newest)) {
+            said.retain(|(id, _)| *id > after);
+        }
+        Self { missed: said, newest }
+    }
+}
+
 /// The broker could not do it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the queue is not available: {reason}")]
@@ -88,7 +109,7 @@ pub trait Broker: Send + Sync {
 
     /// What has happened to `job` after the event `after`, as far as it is still known; from the first one known where
     /// that is not known. Progress and previews are not among it.
-    async fn replay(&self, job: JobId, after: Option<EventId>) -> Vec<(EventId, JobEvent)>;
+    async fn replay(&self, job: JobId, after: Option<EventId>) -> Replay;
 
     /// Somebody watches `job` and wants previews, for the next minute.
     async fn want_previews(&self, job: JobId);

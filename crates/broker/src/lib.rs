@@ -10,7 +10,7 @@ mod suite;
 mod watchers;
 
 pub use entry::{Depth, Entry, Offer, Receipt, Run, Taken};
-pub use interface::{Broker, BrokerError, EventReceiver, Heard};
+pub use interface::{Broker, BrokerError, EventReceiver, Heard, Replay};
 pub use memory::MemoryBroker;
 pub use redis::{OpenError, RedisBroker, RedisLook, RedisUnseen};
 pub use report::{BackendReport, BackendState, Control, WorkerReport, WorkerState};

@@ -13,7 +13,9 @@ use gateway_core::{JobId, JobStatus, Owner, Priority, Timestamp};
 use serde_json::json;
 use tokio::sync::broadcast::Receiver;
 
-use crate::{BackendReport, BackendState, Broker, Control, Entry, Heard, Offer, Taken, WorkerReport, WorkerState};
+use crate::{
+    BackendReport, BackendState, Broker, Control, Entry, Heard, Offer, Replay, Taken, WorkerReport, WorkerState,
+};
 pub(crate) use shares::*;
 
 /// The ageing time of the brokers that the suite runs against.
@@ -317,18 +319,22 @@ pub(crate) async fn what_was_missed_is_told_again_in_order_and_progress_is_not(b
     let mut told = Vec::new();
     soon(async {
         while told.len() < happened.len() {
-            told = broker.replay(job, None).await;
+            told = broker.replay(job, None).await.missed;
             tokio::task::yield_now().await;
         }
     })
     .await;
     assert_eq!(told.iter().map(|(_, event)| event.clone()).collect::<Vec<_>>(), happened);
     assert!(told.windows(2).all(|pair| pair[0].0 < pair[1].0));
-    assert_eq!(broker.replay(job, Some(told[1].0)).await, told[2..]);
-    assert_eq!(broker.replay(job, Some(told[3].0)).await, []);
+    let newest = Some(told[3].0);
     let future = EventId { millis: u64::MAX, number: 0 };
-    assert_eq!(broker.replay(job, Some(future)).await, told, "one that was not given out");
-    assert_eq!(broker.replay(entry(2, 0).job, None).await, []);
+    // The last was not given out.
+    for (after, from) in [(told[1].0, 2), (told[3].0, 4), (future, 0)] {
+        assert_eq!(broker.replay(job, Some(after)).await, Replay { missed: told[from..].to_vec(), newest });
+    }
+    for after in [None, Some(future)] {
+        assert_eq!(broker.replay(entry(2, 0).job, after).await, Replay::default(), "nothing is known");
+    }
 }
 
 pub(crate) async fn previews_are_wanted_once_somebody_says_so(broker: Dyn) {

@@ -60,6 +60,10 @@ enum Command {
     Openapi,
     /// Submit a job to a running gateway.
     Submit(Submit),
+    /// Offer a running gateway's workflows to an agent as tools (MCP, over standard input and output).
+    ///
+    /// A client such as Claude Desktop starts it. The key is that of GATEWAY_API_KEY, or in the file that --api-key-file names.
+    Mcp(Mcp),
     /// Start a simulated ComfyUI that needs no GPU.
     Sim(Sim),
     /// Make one picture, show how, then keep serving.
@@ -222,6 +226,17 @@ pub(crate) struct Submit {
     pub(crate) gateway: Option<String>,
 }
 
+/// Flags of `mcp`.
+#[derive(Debug, Args)]
+pub(crate) struct Mcp {
+    /// The gateway; by default the one of HOST and PORT on this machine.
+    #[arg(long, value_name = "URL", alias = "url")]
+    pub(crate) gateway: Option<String>,
+    /// A file that holds the key to show, in place of GATEWAY_API_KEY.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) api_key_file: Option<PathBuf>,
+}
+
 /// Flags of `sim`.
 #[derive(Debug, Args)]
 pub(crate) struct Sim {
@@ -330,6 +345,7 @@ impl Cli {
             }
             Command::Openapi => commands::openapi::run(&setting),
             Command::Submit(args) => commands::submit::run(&setting, args).await,
+            Command::Mcp(args) => commands::mcp::run(&setting, args).await,
             Command::Sim(args) => commands::sim::run(&setting, args).await,
             Command::Demo(args) => commands::demo::run(&setting, args).await,
         };

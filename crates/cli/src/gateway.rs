@@ -50,6 +50,7 @@ impl Gateway {
             queue: settings.queue.clone(),
             cache: settings.cache.clone(),
             files: settings.files.clone(),
+            mcp: settings.mcp,
             access: settings.access.clone(),
             callbacks: way_out(&settings.webhooks.urls)?,
             sources: way_out(&settings.files.urls)?,

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use gateway_config::Settings;
-use gateway_db::DbError;
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{LOCATION, RETRY_AFTER};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -15,12 +15,17 @@ use url::Url;
 
 use crate::exit::Failure;
 
+/// What the answer's own advice means for a command.
+const KEY_ADVICE: &str = "commands show the key that GATEWAY_API_KEY has";
+
 /// A gateway at a URL.
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
     client: Client,
     base: String,
     key: Option<SecretString>,
+    /// Who holds the database for which this gateway is asked.
+    holder: Option<String>,
 }
 
 impl Remote {
@@ -33,15 +38,23 @@ impl Remote {
         let client = Client::builder()
             .connect_timeout(Duration::from_secs(5))
             .read_timeout(Duration::from_secs(60))
+            // The key is for this gateway, and would go wherever it leads.
+            .redirect(Policy::none())
             .build()
             .map_err(|error| Failure::failed(format!("no HTTP client: {error}")))?;
-        Ok(Self { client, base: base.trim_end_matches('/').to_owned(), key: None })
+        Ok(Self { client, base: base.trim_end_matches('/').to_owned(), key: None, holder: None })
     }
 
     /// The same, showing the key that these settings name.
     #[must_use]
     pub(crate) fn with_key(self, settings: &Settings) -> Self {
         Self { key: settings.access.client_key.clone(), ..self }
+    }
+
+    /// The same, showing this key.
+    #[must_use]
+    pub(crate) fn with_secret(self, key: SecretString) -> Self {
+        Self { key: Some(key), ..self }
     }
 
     /// The gateway that these settings would start on this machine.
@@ -56,12 +69,23 @@ impl Remote {
         Ok(Self::new(&format!("{scheme}://{host}:{}", settings.http.port))?.with_key(settings))
     }
 
+    /// The same, asked for the database that the process `pid` holds.
+    #[must_use]
+    pub(crate) fn holding_database(self, pid: Option<String>) -> Self {
+        Self { holder: pid, ..self }
+    }
+
     pub(crate) fn base(&self) -> &str {
         &self.base
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
         self.send(Method::GET, path, None).await
+    }
+
+    /// What the list at `path` holds.
+    pub(crate) async fn items(&self, path: &str) -> Result<Vec<Value>, Failure> {
+        items_of(&mut self.get(path).await?)
     }
 
     /// Sends a request; an error answer becomes a failure with the gateway's own words.
@@ -81,11 +105,17 @@ impl Remote {
     async fn read(&self, response: Response) -> Result<Value, Failure> {
         let status = response.status();
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
-        let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        if status.is_success() { Ok(value) } else { Err(Failure::failed(explain(status.as_u16(), &value))) }
+        match serde_json::from_slice(&bytes) {
+            Ok(value) if status.is_success() => Ok(value),
+            Err(_no_content) if status.is_success() && bytes.is_empty() => Ok(Value::Null),
+            value => {
+                let failure = Failure::failed(explain(status, &value.unwrap_or_default()));
+                Err(if status == StatusCode::UNAUTHORIZED { failure.adding(KEY_ADVICE) } else { failure })
+            }
+        }
     }
 
-    /// The status of a request, and its answer.
+    /// The status of a request, and its answer, which leads nowhere else.
     pub(crate) async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response, Failure> {
         let mut request = self.client.request(method, format!("{}{path}", self.base));
         if let Some(key) = &self.key {
@@ -94,7 +124,8 @@ impl Remote {
         if let Some(body) = body {
             request = request.json(body);
         }
-        request.send().await.map_err(|error| self.unreachable(&error))
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        if response.status().is_redirection() { Err(self.leads_elsewhere(&response)) } else { Ok(response) }
     }
 
     /// Downloads `path` into `target`, streaming.
@@ -113,7 +144,24 @@ impl Remote {
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         let cause = if error.is_connect() { "is it running? (comfyui-gateway run)" } else { "it broke off" };
-        Failure::unreachable(format!("the gateway at {} can't be reached: {cause}", self.base))
+        let failure = Failure::unreachable(format!("the gateway at {} can't be reached: {cause}", self.base));
+        match &self.holder {
+            Some(pid) => {
+                failure.adding(format!("process {pid} holds the database: name its address with --gateway URL"))
+            }
+            None => failure,
+        }
+    }
+
+    /// A redirect. Of where it leads only the server is told: the rest may hold what is nobody's business.
+    fn leads_elsewhere(&self, response: &Response) -> Failure {
+        let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+        let target = location.and_then(|location| Url::parse(&self.base).ok()?.join(location).ok());
+        let target = target.map_or_else(|| String::from("another address"), |url| url.origin().ascii_serialization());
+        let message = format!("{} leads to {target} (status {})", self.base, response.status().as_u16());
+        let advice = "that is not followed, as the key would go there, too: if it is the gateway, name its address with \
+                      --gateway URL";
+        Failure::failed(message).adding(advice)
     }
 }
 
@@ -124,11 +172,24 @@ fn wait_of(response: &Response) -> Option<Duration> {
     Some(Duration::from_secs(seconds.max(1)))
 }
 
+/// What a page of a list holds.
+pub(crate) fn items_of(page: &mut Value) -> Result<Vec<Value>, Failure> {
+    match page.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) => Ok(items),
+        _ => Err(Failure::failed(no_gateway("it lists nothing"))),
+    }
+}
+
+fn no_gateway(why: &str) -> String {
+    format!("what answered is no gateway ({why}): is the URL right?")
+}
+
 /// A problem response in one or more lines.
-fn explain(status: u16, problem: &Value) -> String {
+fn explain(status: StatusCode, problem: &Value) -> String {
+    let status = status.as_u16();
     let text = |name: &str| problem.get(name).and_then(Value::as_str);
     let (Some(code), Some(detail)) = (text("code"), text("detail")) else {
-        return format!("what answered is no gateway (status {status}): is the URL right?");
+        return no_gateway(&format!("status {status}"));
     };
     let faults = problem.get("errors").and_then(Value::as_array).filter(|faults| !faults.is_empty());
     let mut lines = vec![match faults {
@@ -143,14 +204,4 @@ fn explain(status: u16, problem: &Value) -> String {
         lines.push(format!("  {recommendation}"));
     }
     lines.join("\n")
-}
-
-/// The database is `held` by a gateway that does not answer where the settings say: it was told another port.
-pub(crate) fn elsewhere<'a>(error: Failure, held: impl Into<Option<&'a DbError>>) -> Failure {
-    let held: Option<&DbError> = held.into();
-    let Some(DbError::InUse { pid: Some(pid), .. }) = held else { return error };
-    if !error.is_unreachable() {
-        return error;
-    }
-    error.adding(format!("process {pid} holds the database: name its address with --gateway URL"))
 }

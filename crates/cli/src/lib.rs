@@ -6,6 +6,7 @@ mod exit;
 mod gateway;
 mod http;
 mod output;
+mod place;
 mod stores;
 
 pub use gateway::Gateway;

@@ -1,19 +1,25 @@
 #![doc = include_str!("../README.md")]
 
+mod document;
 mod load;
+mod mcp;
 mod parse;
 mod privacy;
+mod secrets;
 mod settings;
+mod shown;
 mod source;
 mod telemetry;
 mod variables;
 
+pub use document::{env_example, page};
 pub use load::{ConfigError, load};
+pub use secrets::secrets_in;
 pub use settings::{
     AccessSettings, CacheScope, CacheSettings, ComfyBackend, ComfySettings, DatabaseSettings, DatabaseTarget,
-    Environment, FileSettings, HttpSettings, LimitSettings, LogFilter, LogFormat, LogSettings, Origins, QueueSettings,
-    RateSettings, RawSettings, RedisSettings, RetentionSettings, S3Settings, Sampling, Settings, StorageBackend,
-    StorageSettings, TlsSettings, TraceSettings, UrlSettings, WebhookSettings, WorkerSettings,
+    Environment, FileSettings, HttpSettings, LimitSettings, LogFilter, LogFormat, LogSettings, McpSettings, Origins,
+    QueueSettings, RateSettings, RawSettings, RedisSettings, RetentionSettings, S3Settings, Sampling, Settings,
+    StorageBackend, StorageSettings, TlsSettings, TraceSettings, UrlSettings, WebhookSettings, WorkerSettings,
 };
 pub use source::Overrides;
-pub use variables::{VARIABLES, Variable};
+pub use variables::{Readers, VARIABLES, Variable};

@@ -1,5 +1,6 @@
 //! Turns texts into values and gathers what is wrong with them, so that one start shows every fault.
 
+use crate::secrets::{is_key, without_credentials};
 use crate::source::Source;
 use crate::variables::VARIABLES;
 
@@ -55,27 +56,6 @@ impl<'a> Reader<'a> {
         let secret = VARIABLES.iter().any(|v| v.name == name && v.secret) || is_key(&text);
         let shown = if secret { String::from("(secret)") } else { format!("`{}`", without_credentials(&text)) };
         self.faults.push(format!("{name} is {shown} (from {origin}): {reason}"));
-    }
-}
-
-/// Whether `text` is a key in PEM.
-pub(crate) fn is_pem(text: &str) -> bool {
-    text.contains("-----BEGIN")
-}
-
-/// Whether `text` is a key, or several, where a path may be meant: it may be a private one.
-fn is_key(text: &str) -> bool {
-    is_pem(text) || text.starts_with('{')
-}
-
-/// `text` with what stands before an `@` left out: in a URL that is a user and a password, even in one that can't be
-/// parsed.
-fn without_credentials(text: &str) -> String {
-    match (text.find("//"), text.rfind('@')) {
-        (Some(start), Some(end)) if start < end => {
-            format!("{}//…{}", text.get(..start).unwrap_or_default(), text.get(end..).unwrap_or_default())
-        }
-        _ => text.to_owned(),
     }
 }
 

@@ -11,6 +11,7 @@ use gateway_core::allowlist::Allowlist;
 use gateway_core::webhook::SigningSecrets;
 use secrecy::SecretString;
 
+pub use crate::mcp::McpSettings;
 pub use crate::telemetry::{LogFilter, LogFormat, LogSettings, Sampling, TraceSettings};
 
 /// Everything that is configured.
@@ -40,6 +41,8 @@ pub struct Settings {
     pub files: FileSettings,
     /// How long what is kept.
     pub retention: RetentionSettings,
+    /// Tools for agents.
+    pub mcp: McpSettings,
     /// Who may do what.
     pub access: AccessSettings,
     /// Logging.
@@ -175,20 +178,6 @@ pub enum StorageBackend {
     },
     /// A bucket of an S3 server.
     S3(S3Settings),
-}
-
-impl StorageBackend {
-    /// Where outputs lie, for people; no keys.
-    pub fn shown(&self) -> String {
-        match self {
-            Self::Local { root } => root.display().to_string(),
-            Self::S3(s3) => {
-                let prefix = if s3.prefix.is_empty() { String::new() } else { format!("/{}", s3.prefix) };
-                let server = s3.endpoint.as_deref().unwrap_or("AWS");
-                format!("s3://{}{prefix} at {server}", s3.bucket)
-            }
-        }
-    }
 }
 
 /// A bucket of an S3 server, and how it is reached.

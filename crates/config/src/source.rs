@@ -35,7 +35,9 @@ impl Provider for Texts {
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        let dict = self.values.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
+        // What is empty says nothing: it must not hide what another source says.
+        let told = self.values.iter().filter(|(_, value)| !value.trim().is_empty());
+        let dict = told.map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
         Ok(Profile::Default.collect(dict))
     }
 }
@@ -56,8 +58,7 @@ impl Source {
             .lowercase(false)
             .iter()
             .map(|(name, value)| (name.to_string(), value))
-            // What is empty says nothing: it must not hide what the file says.
-            .filter(|(name, value)| is_known(name) && !value.trim().is_empty())
+            .filter(|(name, _)| is_known(name))
             .collect();
         let overrides = overrides.0.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let layers = [
@@ -85,7 +86,7 @@ fn is_known(name: &str) -> bool {
     VARIABLES.iter().any(|variable| variable.name == name)
 }
 
-fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
+pub(crate) fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
     if !path.exists() {
         return Ok(BTreeMap::new());
     }

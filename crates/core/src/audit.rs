@@ -1,16 +1,16 @@
 //! The chain of the audit log: each entry's hash covers the entry and the hash of the one before, so that no entry can be
 //! changed, removed or put in between without all later ones telling. Stores nothing.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::Timestamp;
+use crate::{Timestamp, hex};
 
 /// The hash before the first entry.
 pub const FIRST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// What was done by whom.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditEntry {
     /// Its number: 1 for the first.
@@ -31,6 +31,16 @@ pub struct AuditEntry {
     pub detail: String,
 }
 
+/// An entry with its hash, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// The entry.
+    #[serde(flatten)]
+    pub entry: AuditEntry,
+    /// What [`link`] gives for it.
+    pub hash: String,
+}
+
 /// The hash of `entry` after the one whose hash is `previous`, in hex.
 pub fn link(previous: &str, entry: &AuditEntry) -> String {
     let mut digest = Sha256::new();
@@ -41,7 +51,7 @@ pub fn link(previous: &str, entry: &AuditEntry) -> String {
         digest.update((field.len() as u64).to_be_bytes());
         digest.update(field.as_bytes());
     }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(digest.finalize())
 }
 
 /// Walks the chain from its beginning.

@@ -4,6 +4,8 @@
 use serde_json::{Map, Number, Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::hex;
+
 /// Whole numbers above this are not exact in the numbers of JSON's canonical form.
 const EXACT: u64 = 1 << 53;
 
@@ -29,7 +31,7 @@ pub fn key(ingredients: Ingredients<'_>) -> String {
     let Ingredients { workflow_id, content, resolved, models, shape, owner } = ingredients;
     digest(&json!({
         "workflowId": workflow_id,
-        "content": hex(&Sha256::digest(content)),
+        "content": hex::encode(Sha256::digest(content)),
         "resolved": resolved,
         "models": models,
         "shape": shape,
@@ -43,7 +45,7 @@ pub fn digest(value: &Value) -> String {
     let exact = exact(value);
     // What came out of a JSON document has a canonical form.
     let text = serde_json_canonicalizer::to_vec(&exact).unwrap_or_else(|_error| exact.to_string().into_bytes());
-    hex(&Sha256::digest(text))
+    hex::encode(Sha256::digest(text))
 }
 
 /// `value` with whole numbers beyond those that are exact in any JSON reader as strings that no caller can send: these
@@ -59,10 +61,6 @@ fn exact(value: &Value) -> Value {
 
 fn is_large(number: &Number) -> bool {
     number.as_u64().is_some_and(|n| n > EXACT) || number.as_i64().is_some_and(|n| n.unsigned_abs() > EXACT)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

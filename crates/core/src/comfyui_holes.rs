@@ -1,6 +1,8 @@
 //! Releases of ComfyUI with known holes: what each lets whoever reaches that server do, and which release is without
 //! them. Knows no server and asks none: it is given the version that one tells.
 
+use std::fmt;
+
 /// A hole in releases of ComfyUI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hole {
@@ -10,6 +12,12 @@ pub struct Hole {
     pub what: &'static str,
     /// Releases before this one have it.
     before: Release,
+}
+
+impl fmt::Display for Hole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.id, self.what)
+    }
 }
 
 /// The three numbers of a release.
@@ -44,7 +52,7 @@ pub fn known_holes(version: &str) -> Vec<Hole> {
 /// may send graphs of their own there.
 pub fn warning(version: &str, raw: bool) -> Option<String> {
     let holes = known_holes(version);
-    let list: Vec<String> = holes.iter().map(|hole| format!("{} ({})", hole.id, hole.what)).collect();
+    let list: Vec<String> = holes.iter().map(ToString::to_string).collect();
     let more = "; callers may send graphs of their own (ALLOW_RAW_WORKFLOWS), which is not safe on such a server";
     let more = if raw { more } else { "" };
     let list = (!list.is_empty()).then(|| list.join(", "))?;

@@ -16,4 +16,11 @@ impl Fault {
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self { path: path.into(), message: message.into() }
     }
+
+    /// `faults` by their paths, each once.
+    pub fn in_order(mut faults: Vec<Self>) -> Vec<Self> {
+        faults.sort();
+        faults.dedup();
+        faults
+    }
 }

@@ -11,6 +11,7 @@ pub mod cursor;
 pub mod error_code;
 pub mod event;
 pub mod fault;
+pub mod hex;
 pub mod ids;
 pub mod job;
 pub mod output;

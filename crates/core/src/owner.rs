@@ -7,6 +7,8 @@ const LOCAL: &str = "local";
 /// How the owners of keys without a name start.
 const NAMELESS: &str = "key-";
 const MAX_KEY_NAME: usize = 64;
+/// What [`Owner::named`] takes, for those whose name it refuses; goes on from "must be".
+pub const NAMES: &str = "1 to 64 of A-Z, a-z, 0-9, ., _, @ and -, not beginning with key- and not local";
 
 /// The owner of jobs and outputs: one tenant, one key, one subject.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

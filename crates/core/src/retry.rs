@@ -1,4 +1,4 @@
-//! When a failed attempt is tried again. Pure: randomness comes in as a number.
+//! When a failed attempt is tried again, and how waits are spread. Pure: randomness comes in as a number.
 
 /// Backoff after the 1st, 2nd, 3rd … failed attempt, in milliseconds.
 const BACKOFF_MS: [i64; 5] = [5_000, 30_000, 120_000, 600_000, 1_800_000];
@@ -9,8 +9,13 @@ const BACKOFF_MS: [i64; 5] = [5_000, 30_000, 120_000, 600_000, 1_800_000];
 pub fn backoff_ms(attempts: i32, scale: f64, jitter: f64) -> i64 {
     let index = usize::try_from(attempts.max(1) - 1).unwrap_or(0);
     let base = BACKOFF_MS.get(index).or(BACKOFF_MS.last()).copied().unwrap_or(5_000);
+    spread_ms(base, scale, jitter)
+}
+
+/// `plan_ms` of a schedule that `scale` multiplies, spread by ±20 %: `jitter` is a random number in `0.0..1.0`.
+pub(crate) fn spread_ms(plan_ms: i64, scale: f64, jitter: f64) -> i64 {
     let spread = 0.8 + 0.4 * jitter.clamp(0.0, 1.0);
-    (base as f64 * scale.max(0.0) * spread).round() as i64
+    (plan_ms as f64 * scale.max(0.0) * spread).round() as i64
 }
 
 /// Losses of its worker after which a job waits before it is taken again, and the longest wait.

@@ -7,7 +7,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use crate::{JobStatus, Timestamp};
+use crate::retry::spread_ms;
+use crate::{JobStatus, Timestamp, hex};
 
 /// What a job may tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -94,9 +95,7 @@ const LONGEST_MS: i64 = 86_400_000;
 pub fn retry_ms(failures: i32, asked_ms: Option<i64>, scale: f64, jitter: f64) -> Option<i64> {
     let index = usize::try_from(failures.max(1) - 1).ok()?;
     let base = RETRY_MS.get(index).copied()?;
-    let spread = 0.8 + 0.4 * jitter.clamp(0.0, 1.0);
-    let planned = (base as f64 * scale.max(0.0) * spread).round() as i64;
-    Some(planned.max(asked_ms.unwrap_or(0).min(LONGEST_MS)))
+    Some(spread_ms(base, scale, jitter).max(asked_ms.unwrap_or(0).min(LONGEST_MS)))
 }
 
 /// Milliseconds that a `Retry-After` of an answer at `now` asks for: seconds, or a date. `None` for anything else.
@@ -148,7 +147,7 @@ impl SigningSecrets {
     /// `sha256=HEX` over the body, with the current secret.
     pub fn x_signature(&self, body: &[u8]) -> Option<String> {
         let mac = hmac(&self.0.first()?.text, &[body])?;
-        Some(format!("sha256={}", mac.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+        Some(format!("sha256={}", hex::encode(mac)))
     }
 
     /// `webhook-signature` of Standard Webhooks: one for each secret, space-separated. `seconds` is the time of the try.

@@ -3,7 +3,7 @@
 
 use diesel::prelude::*;
 use gateway_core::Timestamp;
-use gateway_core::audit::{AuditEntry, FIRST, link};
+use gateway_core::audit::{AuditEntry, AuditRecord, FIRST, link};
 
 use crate::engine::Conn;
 use crate::schema::audit;
@@ -40,15 +40,6 @@ pub struct NewAudit {
     pub address: String,
     /// What else there is to say; no secret, no input of a job.
     pub detail: String,
-}
-
-/// An entry with its hash.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuditRecord {
-    /// The entry.
-    pub entry: AuditEntry,
-    /// Its hash.
-    pub hash: String,
 }
 
 #[derive(Queryable, Selectable, Insertable)]

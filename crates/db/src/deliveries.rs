@@ -1,6 +1,8 @@
 //! Messages to the owners of jobs: an outbox. A message is written in the transaction that makes it true; whoever sends
 //! it holds it for a while, and notes each try. Sends nothing.
 
+mod room;
+
 use std::time::Duration;
 
 use diesel::prelude::*;
@@ -11,6 +13,8 @@ use serde_json::{Value, json};
 use crate::engine::Conn;
 use crate::schema::{deliveries, delivery_tries};
 use crate::{Database, DbError};
+
+use self::room::HostRoom;
 
 const PENDING: &str = "pending";
 const DELIVERED: &str = "delivered";
@@ -318,42 +322,6 @@ impl Database {
             Ok(true)
         })
         .await
-    }
-}
-
-/// How many messages to each host may be begun.
-struct HostRoom {
-    per_host: i64,
-    under_way: Vec<(String, i64)>,
-}
-
-impl HostRoom {
-    fn read(connection: &mut Conn, per_host: usize, now: Timestamp) -> QueryResult<Self> {
-        let under_way = deliveries::table
-            .filter(deliveries::status.eq(PENDING))
-            .filter(deliveries::lease_until.gt(now.as_millis()))
-            .group_by(deliveries::host)
-            .select((deliveries::host, diesel::dsl::count_star()))
-            .load(connection)?;
-        Ok(Self { per_host: i64::try_from(per_host).unwrap_or(i64::MAX), under_way })
-    }
-
-    fn full(&self) -> Vec<String> {
-        self.under_way.iter().filter(|(_, count)| *count >= self.per_host).map(|(host, _)| host.clone()).collect()
-    }
-
-    fn take(&mut self, host: &str) -> bool {
-        match self.under_way.iter_mut().find(|(name, _)| name == host) {
-            Some((_, count)) if *count >= self.per_host => false,
-            Some((_, count)) => {
-                *count += 1;
-                true
-            }
-            None => {
-                self.under_way.push((host.to_owned(), 1));
-                true
-            }
-        }
     }
 }
 

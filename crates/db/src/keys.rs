@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 use gateway_core::access::{KeyRights, OwnTerms};
 use gateway_core::{Owner, Role, Timestamp};
+use serde_json::{Map, Value, json};
 
 use crate::engine::Conn;
 use crate::schema::api_keys;
@@ -33,6 +34,29 @@ pub struct StoredKey {
     pub last_used_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+}
+
+impl StoredKey {
+    /// The key as whoever looks after keys sees it: without its hash, and rights only where they are set.
+    pub fn shown(&self) -> Map<String, Value> {
+        let mut shown = match json!(self.rights) {
+            Value::Object(rights) => rights,
+            _ => Map::new(),
+        };
+        for (name, value) in [
+            ("id", json!(self.id)),
+            ("name", json!(self.name)),
+            ("role", json!(self.role.as_str())),
+            ("createdAt", json!(self.created_at)),
+            ("createdBy", json!(self.created_by)),
+            ("expiresAt", json!(self.expires_at)),
+            ("lastUsedAt", json!(self.last_used_at)),
+            ("revokedAt", json!(self.revoked_at)),
+        ] {
+            shown.insert(name.to_owned(), value);
+        }
+        shown
+    }
 }
 
 #[derive(Queryable, Selectable, Insertable)]

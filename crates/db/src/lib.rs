@@ -26,7 +26,7 @@ mod uploads;
 mod workflows;
 mod writer;
 
-pub use audit::{AuditFilter, AuditRecord, NewAudit};
+pub use audit::{AuditFilter, NewAudit};
 pub use batches::{Batch, NewBatch};
 pub use cache::CachedResult;
 pub use connection::{Access, Database};

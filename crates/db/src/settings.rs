@@ -1,7 +1,7 @@
 //! What the processes of a gateway share and keep: the secret of page cursors, whether the queue is paused.
 
 use diesel::prelude::*;
-use gateway_core::CursorKey;
+use gateway_core::{CursorKey, hex};
 
 use crate::engine::on_engine;
 use crate::schema::settings;
@@ -17,18 +17,11 @@ impl Database {
     /// [`DbError`] where it could neither be read nor stored.
     pub async fn cursor_key(&self, random: [u8; 32]) -> Result<CursorKey, DbError> {
         self.write(move |connection| {
-            let drawn: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-            let row = (settings::name.eq("cursor_key"), settings::value.eq(drawn));
+            let row = (settings::name.eq("cursor_key"), settings::value.eq(hex::encode(random)));
             let insert = diesel::insert_into(settings::table).values(row).on_conflict_do_nothing();
             on_engine!(connection, inner => insert.execute(inner))?;
             let stored: String = settings::table.find("cursor_key").select(settings::value).first(connection)?;
-            let bytes: Vec<u8> = stored
-                .as_bytes()
-                .chunks_exact(2)
-                .filter_map(|pair| std::str::from_utf8(pair).ok())
-                .filter_map(|pair| u8::from_str_radix(pair, 16).ok())
-                .collect();
-            let bytes = bytes.try_into().map_err(|_bytes| DbError::Corrupt {
+            let bytes = hex::decode(&stored).ok_or_else(|| DbError::Corrupt {
                 row: String::from("settings/cursor_key"),
                 reason: String::from("not 32 bytes in hex"),
             })?;

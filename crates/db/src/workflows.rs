@@ -3,7 +3,7 @@
 
 use diesel::prelude::*;
 use gateway_core::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::engine::Conn;
 use crate::schema::{workflow_versions, workflows};
@@ -43,6 +43,23 @@ pub struct WorkflowSummary {
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub input_schema: Value,
+}
+
+impl WorkflowSummary {
+    /// The workflow as lists show it.
+    pub fn shown(&self) -> Map<String, Value> {
+        [
+            ("id", json!(self.id)),
+            ("name", json!(self.name)),
+            ("description", json!(self.description)),
+            ("version", json!(self.version)),
+            ("createdAt", json!(self.created_at)),
+            ("updatedAt", json!(self.updated_at)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect()
+    }
 }
 
 /// A workflow in one version.

@@ -40,6 +40,8 @@ pub enum StorageError {
         bucket: String,
         /// What the operator should do.
         advice: String,
+        /// Whether no answer came from the server at all.
+        unreachable: bool,
         /// Why it failed.
         #[source]
         source: std::io::Error,

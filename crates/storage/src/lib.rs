@@ -17,7 +17,6 @@ use gateway_config::{StorageBackend, StorageSettings};
 pub use interface::{ByteRange, ObjectReader, ObjectWriter, Storage, StorageError, Stored};
 pub use local::LocalStorage;
 pub use s3::S3Storage;
-pub use trial::try_out;
 
 /// Opens the configured storage, and proves that it can be used.
 ///
@@ -31,15 +30,16 @@ pub async fn open(settings: &StorageSettings) -> Result<Arc<dyn Storage>, Storag
     }
 }
 
-/// The same for somebody who looks what is wrong: each call has `patience`, and none is tried again.
+/// Writes, reads and removes a small object in the configured storage, for somebody who looks what is wrong with it: each
+/// call to a bucket has `patience`, and none is tried again. A folder that is not there is made.
 ///
 /// # Errors
 /// [`StorageError`] that says what to do where it can't be used.
-pub async fn open_once(settings: &StorageSettings, patience: Duration) -> Result<Arc<dyn Storage>, StorageError> {
+pub async fn try_out(settings: &StorageSettings, patience: Duration) -> Result<(), StorageError> {
+    let limit = settings.max_output_bytes;
     match &settings.backend {
-        StorageBackend::Local { .. } => open(settings).await,
-        StorageBackend::S3(bucket) => {
-            Ok(Arc::new(S3Storage::open_once(bucket, settings.max_output_bytes, patience).await?))
-        }
+        StorageBackend::Local { root } => trial::try_out(&LocalStorage::open(root, limit)?).await,
+        // Whoever opens a bucket tries it out.
+        StorageBackend::S3(bucket) => S3Storage::open_once(bucket, limit, patience).await.map(drop),
     }
 }

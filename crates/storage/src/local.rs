@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
+use gateway_core::hex;
 use sha2::{Digest as _, Sha256};
 
 use crate::{ByteRange, ObjectReader, ObjectWriter, Storage, StorageError, Stored, key};
@@ -249,7 +250,7 @@ impl Partial {
         file.sync_all().map_err(io("sync an object"))?;
         sync_folder(self.target.parent().unwrap_or(&self.root))?;
         let hash = std::mem::take(&mut self.hash).finalize();
-        Ok(Stored { size: self.size, sha256: hash.iter().map(|byte| format!("{byte:02x}")).collect() })
+        Ok(Stored { size: self.size, sha256: hex::encode(hash) })
     }
 }
 

@@ -1,4 +1,5 @@
-//! One small object from its writing to its end: proves that a storage does what it is for.
+//! One small object from its writing to its end: proves that a storage does what it is for. A bucket is proved by
+//! opening it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,7 +14,7 @@ const CONTENT: &[u8] = b"comfyui-gateway was here\n";
 ///
 /// # Errors
 /// [`StorageError`] of what failed first.
-pub async fn try_out(storage: &dyn Storage) -> Result<(), StorageError> {
+pub(crate) async fn try_out(storage: &dyn Storage) -> Result<(), StorageError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let key = format!("probe-{}-{now}", std::process::id());
     let written = write(storage, &key).await;

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use gateway_config::{LogFilter, LogFormat, LogSettings, TraceSettings};
 use gateway_core::TraceParent;
-use tracing::Span;
 use tracing::level_filters::LevelFilter;
+use tracing::{Level, Span};
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -26,6 +26,9 @@ use crate::json::JsonLines;
 
 /// The target of spans that traces consist of, and that no log line shows.
 pub const TRACE: &str = "gateway_trace";
+
+/// The SDK of MCP. What it says on other levels than that of errors repeats whole messages, with all that callers send.
+const SDK: &str = "rmcp";
 
 /// Why telemetry can't be set up as it is configured.
 #[derive(Debug, thiserror::Error)]
@@ -85,9 +88,12 @@ pub fn init(log: &LogSettings, traces: Option<&TraceSettings>) -> Result<Telemet
 }
 
 fn targets(filter: &LogFilter) -> Targets {
-    let named = filter.targets.iter().map(|(target, level)| (target.as_str(), *level));
+    let cap = |target: &str| if target.starts_with(SDK) { LevelFilter::ERROR } else { LevelFilter::TRACE };
+    let named = filter.targets.iter().map(|(target, level)| (target.as_str(), (*level).min(cap(target))));
+    let asked = Targets::new().with_default(filter.default).with_targets(named);
+    let sdk = if asked.would_enable(SDK, &Level::ERROR) { LevelFilter::ERROR } else { LevelFilter::OFF };
     // However a line's target is spelt, spans of traces lend it nothing.
-    Targets::new().with_default(filter.default).with_targets(named).with_target(TRACE, LevelFilter::OFF)
+    asked.with_target(SDK, sdk).with_target(TRACE, LevelFilter::OFF)
 }
 
 /// Makes `span`, of the target [`TRACE`] and not entered yet, go on with a trace from elsewhere.
@@ -115,4 +121,35 @@ pub fn name_trace(span: &Span, name: impl FnOnce() -> String) {
 /// `duration` as lines have it: in milliseconds, exact to the microsecond.
 pub fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn asked(default: LevelFilter, named: &[(&str, LevelFilter)]) -> Targets {
+        let named: BTreeMap<_, _> = named.iter().map(|(target, level)| ((*target).to_owned(), *level)).collect();
+        targets(&LogFilter { default, targets: named })
+    }
+
+    #[test]
+    fn the_sdk_of_mcp_is_heard_of_errors_alone() {
+        let trace = LevelFilter::TRACE;
+        for asked in [asked(trace, &[]), asked(LevelFilter::OFF, &[("rmcp", trace), ("rmcp::service", trace)])] {
+            for target in ["rmcp", "rmcp::service", "rmcp::transport::io"] {
+                assert!(asked.would_enable(target, &Level::ERROR), "{target}");
+                assert!(!asked.would_enable(target, &Level::WARN), "{target}");
+            }
+        }
+        assert!(asked(trace, &[]).would_enable("gateway_mcp", &Level::TRACE));
+        assert!(!asked(LevelFilter::OFF, &[]).would_enable("rmcp::service", &Level::ERROR));
+        assert!(!asked(trace, &[("rmcp", LevelFilter::OFF)]).would_enable("rmcp::service", &Level::ERROR));
+    }
+
+    #[test]
+    fn spans_of_traces_are_no_lines() {
+        assert!(!asked(LevelFilter::TRACE, &[(TRACE, LevelFilter::TRACE)]).would_enable(TRACE, &Level::ERROR));
+    }
 }

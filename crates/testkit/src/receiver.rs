@@ -60,6 +60,7 @@ pub struct Reply {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Course {
     Whole,
+    Late(Duration),
     Drip,
     Hang,
     Close,
@@ -165,6 +166,11 @@ impl Reply {
         Self { status, headers: HeaderMap::new(), body: Bytes::new(), course: Course::Whole }
     }
 
+    /// 200, so long after the request.
+    pub fn late(wait: Duration) -> Self {
+        Self { course: Course::Late(wait), ..Self::default() }
+    }
+
     /// 200 with a body that never ends: a byte now and then.
     pub fn drip() -> Self {
         Self { course: Course::Drip, ..Self::default() }
@@ -195,6 +201,11 @@ impl Reply {
         self
     }
 
+    fn whole(self) -> Response {
+        let body = self.body.clone();
+        self.response(body.into())
+    }
+
     fn response(self, body: Body) -> Response {
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
@@ -219,10 +230,11 @@ async fn receive(
     lock(&shared.requests).push(received.clone());
     let reply = (shared.answer)(&received);
     match reply.course {
-        Course::Whole => {
-            let body = reply.body.clone();
-            reply.response(body.into())
-        }
+        Course::Whole => reply.whole(),
+        Course::Late(wait) => match tokio::time::timeout(wait, gone.wait_for(|gone| *gone)).await {
+            Ok(_) => peer.cut(),
+            Err(_elapsed) => reply.whole(),
+        },
         Course::Drip => reply.response(dripping(gone)),
         Course::Hang => {
             let _ = gone.wait_for(|gone| *gone).await;

@@ -72,7 +72,7 @@ pub(crate) struct Context {
     pub(crate) terms: watch::Sender<Arc<Terms>>,
     pub(crate) collecting: Semaphore,
     /// Pictures that are converted at the same time.
-    pub(crate) conversions: Semaphore,
+    pub(crate) conversions: Arc<Semaphore>,
     /// The worker ends.
     pub(crate) draining: CancellationToken,
     /// No more jobs are taken: the worker ends, or an operator wants it to take none.
@@ -104,7 +104,7 @@ impl Context {
             runs: Runs::default(),
             terms: watch::channel(Arc::new(Terms { running: parts.queue.owner_running, ..Terms::default() })).0,
             collecting: Semaphore::new(COLLECTING),
-            conversions: Semaphore::new(parts.files.conversions),
+            conversions: Arc::new(Semaphore::new(parts.files.conversions)),
             retired: draining.child_token(),
             draining,
             paused: watch::channel(false).0,

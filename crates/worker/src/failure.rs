@@ -3,6 +3,7 @@
 use comfyui_client::{CallError, ExecutionFailure, FailureClass, PromptFault, Refusal, RefusalReason};
 use gateway_core::workflow::Workflow;
 use gateway_core::{ErrorCode, Fault, JobError, NodeRef};
+use gateway_media::StripError;
 use gateway_storage::StorageError;
 
 pub(crate) fn workflow_gone() -> JobError {
@@ -154,6 +155,14 @@ pub(crate) fn call(what: &str, error: &CallError) -> JobError {
     JobError::new(ErrorCode::ComfyuiUnreachable, format!("{what}: {error}"))
         .recommend("GET /health says how ComfyUI is; its log says more")
         .caused_by(error)
+}
+
+/// A file lacked its end each time that it was fetched.
+pub(crate) fn cut_short(error: &StripError) -> JobError {
+    JobError::new(ErrorCode::ComfyuiUnreachable, format!("an output could not be fetched: {error}")).recommend(
+        "look at what stands between the gateway and ComfyUI: it may cut answers short; if nothing does, the node writes \
+         files without their end: save in another format",
+    )
 }
 
 /// Something in front of ComfyUI lets other requests through, and not this one.
@@ -333,7 +342,9 @@ mod tests {
     #[test]
     fn what_another_try_may_mend_is_retryable_and_a_file_over_the_limit_is_not() {
         let broken = CallError::Truncated { expected: Some(9), received: 3 };
-        for error in [prompt_lost(), interrupted(), call("x", &broken), unreadable(&broken), not_let_through("no")] {
+        let cut = cut_short(&StripError::Incomplete("mp4"));
+        for error in [prompt_lost(), interrupted(), call("x", &broken), cut, unreadable(&broken), not_let_through("no")]
+        {
             assert_eq!((error.code, error.retryable), (ErrorCode::ComfyuiUnreachable, true), "{}", error.message);
         }
         assert!(!storage(&StorageError::TooLarge { limit: 3 }).retryable);

@@ -7,6 +7,7 @@ use comfyui_client::ConfigError;
 use gateway_broker::{BackendState, WorkerReport, WorkerState};
 use gateway_db::DbError;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
 use crate::context::{Context, WorkerParts};
@@ -16,6 +17,8 @@ use crate::{backend, control, notify, privacy, runs, sweep};
 const ANNOUNCE: Duration = Duration::from_secs(1);
 /// How long jobs may take to be handed back.
 const HAND_BACK: Duration = Duration::from_secs(10);
+/// How long messages under way may take after that; what is cut off is sent again.
+const LAST_MESSAGES: Duration = Duration::from_secs(5);
 
 /// Why a worker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +39,9 @@ pub struct Worker {
     context: Arc<Context>,
     backends: Vec<Arc<Backend>>,
     tasks: JoinSet<()>,
+    notifier: JoinSet<()>,
+    /// No job of this worker has anything more to tell.
+    settled: CancellationToken,
     _renewer: Renewer,
 }
 
@@ -68,11 +74,12 @@ impl Worker {
         if context.parts.privacy {
             tasks.spawn(privacy::run(Arc::clone(&context)));
         }
-        tasks.spawn(notify::run(Arc::clone(&context)));
+        let (mut notifier, settled) = (JoinSet::new(), CancellationToken::new());
+        notifier.spawn(notify::run(Arc::clone(&context), settled.clone()));
         tasks.spawn(listen_for_cancels(Arc::clone(&context)));
         tasks.spawn(control::run(Arc::clone(&context)));
         tasks.spawn(announce(Arc::clone(&context), backends.clone()));
-        Ok(Self { context, backends, tasks, _renewer: renewer })
+        Ok(Self { context, backends, tasks, notifier, settled, _renewer: renewer })
     }
 
     /// The worker's id.
@@ -90,12 +97,13 @@ impl Worker {
             if backends.iter().any(|backend| backend.state() == BackendState::Ready) {
                 return None;
             }
-            let problem = backends.iter().find_map(|backend| backend.report(true).problem);
+            let problem = backends.iter().find_map(|backend| backend.problem());
             Some(problem.unwrap_or_else(|| String::from("no ComfyUI server can be used")))
         }
     }
 
-    /// Takes no more jobs, lets those under way end within the configured grace, hands back the rest.
+    /// Takes no more jobs, lets those under way end within the configured grace, hands back the rest. Messages of those
+    /// that ended are sent.
     pub async fn drain(mut self) {
         self.context.draining.cancel();
         self.context.jobs.close();
@@ -110,10 +118,15 @@ impl Worker {
                 );
             }
         }
+        self.settled.cancel();
         for backend in &self.backends {
             backend.flush_history().await;
         }
         runs::tell(&self.context).await;
+        if tokio::time::timeout(LAST_MESSAGES, self.notifier.join_next()).await.is_err() {
+            tracing::debug!("messages under way are cut off; they are sent again");
+        }
+        self.notifier.shutdown().await;
         // Before it says that it is gone: it must not say that it is there after that.
         self.tasks.shutdown().await;
         self.context.parts.broker.withdraw(&self.context.worker_id).await;

@@ -52,6 +52,21 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "comfyui-client",
         ],
     ),
+    (
+        "gateway-mcp",
+        &[
+            "diesel",
+            "reqwest",
+            "actix-web",
+            "gateway-config",
+            "gateway-db",
+            "gateway-broker",
+            "gateway-storage",
+            "gateway-api",
+            "gateway-worker",
+            "comfyui-client",
+        ],
+    ),
     ("gateway-api", &["gateway-worker", "comfyui-client", "comfyui-sim", "comfyui-gateway", "tokio-tungstenite"]),
     ("gateway-worker", &["actix-web", "gateway-api", "comfyui-sim", "comfyui-gateway"]),
     ("comfyui-client", &["gateway-core", "gateway-config", "gateway-db", "diesel", "actix-web"]),
@@ -69,6 +84,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rust-s3", &["gateway-storage"]),
     ("deadpool-redis", &["gateway-broker"]),
     ("tracing-subscriber", &["gateway-telemetry"]),
+    ("rmcp", &["gateway-mcp"]),
 ];
 
 const CRATES: &[&str] = &[
@@ -81,6 +97,7 @@ const CRATES: &[&str] = &[
     "gateway-storage",
     "gateway-egress",
     "gateway-media",
+    "gateway-mcp",
     "gateway-api",
     "gateway-worker",
     "comfyui-client",

@@ -3,17 +3,19 @@
 
 mod arrows;
 mod deny;
+mod docs;
 mod lengths;
 mod services;
 mod shell;
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 
 use crate::services::Services;
-use crate::shell::{cargo, root, step};
+use crate::shell::{cargo, cargo_output, root, step};
 
 #[derive(Debug, Parser)]
 #[command(about = "The project's own chores")]
@@ -53,6 +55,16 @@ enum Chore {
     },
     /// Run the tests that take minutes.
     Soak,
+    /// Run every block of the documentation that can run, as it stands.
+    DocsTest {
+        /// The pages whose paths contain one of these; all of them where none is given.
+        pages: Vec<String>,
+        /// The gateway to try them with, in place of one that is built.
+        #[arg(long)]
+        binary: Option<PathBuf>,
+    },
+    /// Write docs/CONFIGURATION.md and .env.example from the table of settings.
+    Configuration,
     /// Prove who may know whom.
     Arrows,
     /// Check licences, sources and advisories of the dependencies.
@@ -68,6 +80,8 @@ fn main() -> Result<()> {
         Chore::Stack { args } => with_processes("stack", &args),
         Chore::Chaos { args } => with_processes("chaos", &args),
         Chore::Soak => test(&["--", "--ignored", "--nocapture"].map(str::to_owned)),
+        Chore::DocsTest { pages, binary } => docs::check(&pages, binary),
+        Chore::Configuration => configuration(),
         Chore::Arrows => arrows::check(),
         Chore::Deny => deny::check(),
     }
@@ -97,15 +111,26 @@ fn ci() -> Result<()> {
     step("arrows", arrows::check)?;
     step("dependencies", deny::check)?;
     step("tests", || test(&[]))?;
+    step("documentation", || docs::check(&[], None))?;
     eprintln!("all of it holds");
+    Ok(())
+}
+
+fn configuration() -> Result<()> {
+    for (page, path) in [("page", "docs/CONFIGURATION.md"), ("env", ".env.example")] {
+        let text = cargo_output(&["run", "--quiet", "-p", "gateway-config", "--example", "configuration", page])?;
+        std::fs::write(path, text).with_context(|| path.to_owned())?;
+    }
     Ok(())
 }
 
 fn bench(name: &str) -> Result<()> {
     cargo(&["build", "--release", "-p", "comfyui-gateway"], &[])?;
-    let binary = root().join("target/release/comfyui-gateway");
-    let binary = binary.to_string_lossy();
-    let mut command = vec!["bench", "-p", "gateway-testkit", "--bench", "system", "--", "--binary", &*binary];
+    let target = root().join("target");
+    let (binary, json) = (target.join("release/comfyui-gateway"), target.join(format!("bench-{name}.json")));
+    let (binary, json) = (binary.to_string_lossy(), json.to_string_lossy());
+    let mut command = vec!["bench", "-p", "gateway-testkit", "--bench", "system", "--"];
+    command.extend(["--binary", &*binary, "--json", &*json]);
     if matches!(name, "fleet" | "shared" | "latency" | "all") {
         let services = Services::postgres()?;
         command.extend(["--postgres", services.postgres_url()?, name]);

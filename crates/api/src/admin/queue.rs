@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 use crate::audit::Actor;
 use crate::auth::Admin;
 use crate::body::Nothing;
-use crate::correlate::CorrelationId;
 use crate::error::ApiError;
-use crate::jobs::{parse_id, retry_job};
+use crate::jobs::{parse_id, retry};
 use crate::state::ApiState;
 
 /// Workers take no more jobs until the queue is resumed; jobs are accepted all the same, and those that run go on.
@@ -49,16 +48,15 @@ pub(crate) async fn retry_dead(
     admin: Admin,
     actor: Actor,
     path: Path<String>,
-    correlation: CorrelationId,
-    nothing: Nothing,
+    _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let id = parse_id(&path)?;
     let job = state.parts.database.find_job(id, Scope::All).await?.ok_or_else(ApiError::job_not_found)?;
-    if job.error.is_none_or(|error| error.code != ErrorCode::WorkerLost) {
+    if job.error.as_ref().is_none_or(|error| error.code != ErrorCode::WorkerLost) {
         let error = ApiError::new(ErrorCode::Conflict, "the job did not fail because its workers were lost");
         return Err(error.recommend("POST /jobs/{id}/retry repeats any other job that has ended"));
     }
-    let answer = retry_job(state.clone(), path, admin.0, correlation, nothing).await?;
+    let answer = retry(&state, &admin.0, job, actor.correlation().clone()).await?;
     actor.note(&state, "queue.retry", &id.to_string()).await;
     Ok(answer)
 }

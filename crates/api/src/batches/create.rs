@@ -5,10 +5,9 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use gateway_broker::Entry;
 use gateway_core::webhook::WebhookEvent;
-use gateway_core::{BatchId, ErrorCode, Fault, JobId};
+use gateway_core::{BatchId, ErrorCode, Fault, JobChange, JobId};
 use gateway_db::{Acceptance, Accepted, NewBatch};
 use serde_json::Value;
-use tracing::Instrument as _;
 
 use crate::auth::Caller;
 use crate::batches::find::view;
@@ -18,7 +17,8 @@ use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::files;
 use crate::jobs::{
-    Besides, JobRequest, check_callback, check_room, entry, follow_up, hint, idempotency, raise, submit, tell,
+    Besides, JobRequest, check_callback, check_room, check_workflow, entry, follow_up, hint, idempotency, new_change,
+    raise, submit, tell, to_the_end,
 };
 use crate::query::Query;
 use crate::state::ApiState;
@@ -44,6 +44,8 @@ pub(crate) async fn create_batch(
     if !faults.is_empty() {
         return Err(ApiError::invalid(faults));
     }
+    // Nothing is looked up or fetched for whoever may not run it.
+    check_workflow(&caller, &request.shared.workflow_id)?;
     let callback = request.shared.callback.take().map(|mut callback| {
         callback.events = vec![WebhookEvent::BatchCompleted];
         callback
@@ -66,14 +68,7 @@ pub(crate) async fn create_batch(
         request: key,
     };
     let state = state.into_inner();
-    // A task of its own: dropping the request must not leave jobs that nobody was told of.
-    let accepted = tokio::spawn(async move { store(&state, batch, items).await }.in_current_span()).await;
-    accepted
-        .unwrap_or_else(|error| {
-            tracing::error!(%error, "accepting a batch failed");
-            Err(ApiError::new(ErrorCode::Internal, "the gateway failed; its log says why, under this correlation id"))
-        })
-        .map(Created::into_response)
+    to_the_end(async move { store(&state, batch, items).await }).await.map(Created::into_response)
 }
 
 /// Every job of the batch, checked; or the faults of all.
@@ -120,17 +115,19 @@ impl Created {
 
 async fn store(state: &ApiState, batch: NewBatch, items: Vec<Acceptance>) -> Result<Created, ApiError> {
     let id = batch.id;
-    let (accepted, aftermath) = state.parts.database.accept_batch(batch, items.clone()).await?;
+    let waiting: Vec<(Entry, JobChange)> = items.iter().map(|item| (entry(&item.job), new_change(&item.job))).collect();
+    let ids: Vec<JobId> = waiting.iter().map(|(entry, _)| entry.job).collect();
+    let (accepted, aftermath) = state.parts.database.accept_batch(batch, items).await?;
     follow_up(state, aftermath).await;
     let accepted = match accepted {
         Ok(accepted) => accepted,
         Err(known) => return known_batch(state, known).await,
     };
     let mut entries: Vec<Entry> = Vec::new();
-    for (item, accepted) in items.iter().zip(accepted) {
-        tell(&item.job, &accepted);
+    for ((entry, change), accepted) in waiting.into_iter().zip(accepted) {
+        tell(change, &accepted);
         match accepted {
-            Accepted::Queued => entries.push(entry(&item.job)),
+            Accepted::Queued => entries.push(entry),
             Accepted::Joined(Some(leader)) => raise(state, leader).await,
             _ => {}
         }
@@ -138,7 +135,6 @@ async fn store(state: &ApiState, batch: NewBatch, items: Vec<Acceptance>) -> Res
     if !entries.is_empty() {
         hint(state, entries).await;
     }
-    let ids: Vec<JobId> = items.iter().map(|item| item.job.id).collect();
     let found = state.parts.database.find_batch(id, gateway_core::Scope::All).await?;
     let body = found.map(|batch| view(&batch, &ids)).unwrap_or_default();
     Ok(Created { id, body, status: actix_web::http::StatusCode::ACCEPTED })

@@ -135,7 +135,7 @@ impl<'a> Incoming<'a> {
         let facts = facts
             .map_err(|error| {
                 tracing::error!(%error, "looking at a picture failed");
-                ApiError::new(ErrorCode::Internal, "the picture could not be looked at")
+                ApiError::internal()
             })?
             .map_err(refuse)?;
         let key = self.key(facts.extension);

@@ -22,61 +22,71 @@ const OWN_FULL: u32 = 10;
 const HINT: Duration = Duration::from_millis(500);
 
 /// Accepts a job and tells the queue.
-pub(super) async fn accept(state: &ApiState, caller: &Caller, submission: Submission) -> Result<Answer, ApiError> {
+pub(crate) async fn accept(state: &ApiState, caller: &Caller, submission: Submission) -> Result<Answer, ApiError> {
     if submission.acceptance.hit.is_none() {
         check_room(state, caller, 1).await?;
     }
     let state = state.clone();
-    // A task of its own: dropping the request must not leave a job that nobody was told of.
-    let accepted = tokio::spawn(async move { store(&state, submission).await }.in_current_span()).await;
-    accepted.unwrap_or_else(|error| {
-        tracing::error!(%error, "accepting a job failed");
-        Err(ApiError::new(ErrorCode::Internal, "the gateway failed; its log says why, under this correlation id"))
+    to_the_end(async move { store(&state, submission).await }).await
+}
+
+/// Does `work` whatever becomes of the request: dropping that must not leave jobs that nobody was told of.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::spawn(work.in_current_span()).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "accepting jobs failed");
+        Err(ApiError::internal())
     })
 }
 
 async fn store(state: &ApiState, submission: Submission) -> Result<Answer, ApiError> {
     let Submission { acceptance, outputs } = submission;
-    let job = acceptance.job.clone();
+    let (id, retry_of) = (acceptance.job.id, acceptance.job.retry_of);
+    let (waiting, change) = (entry(&acceptance.job), new_change(&acceptance.job));
     let (accepted, aftermath) = state.parts.database.accept_job(acceptance).await?;
-    tell(&job, &accepted);
+    tell(change, &accepted);
     follow_up(state, aftermath).await;
     Ok(match accepted {
         Accepted::Queued => {
-            let position = hint(state, vec![entry(&job)]).await.into_iter().next().flatten();
-            answer::queued(&job, position)
+            let position = hint(state, vec![waiting]).await.into_iter().next().flatten();
+            answer::queued(id, retry_of, position)
         }
         Accepted::Joined(leader) => {
             if let Some(leader) = leader {
                 raise(state, leader).await;
             }
-            answer::queued(&job, None)
+            answer::queued(id, retry_of, None)
         }
-        Accepted::Hit if outputs.is_empty() => answer::hit(&job, &state.parts.database.outputs_of(job.id).await?),
-        Accepted::Hit => answer::hit(&job, &outputs),
+        Accepted::Hit if outputs.is_empty() => answer::hit(id, &state.parts.database.outputs_of(id).await?),
+        Accepted::Hit => answer::hit(id, &outputs),
         known @ (Accepted::Repeated(_) | Accepted::KeyReused) => answer::known(state, known).await?,
     })
 }
 
-/// Tells of a job that is new.
-pub(crate) fn tell(job: &NewJob, accepted: &Accepted) {
-    let to = match accepted {
-        Accepted::Queued | Accepted::Joined(_) => JobStatus::Queued,
-        Accepted::Hit => JobStatus::Succeeded,
-        Accepted::Repeated(_) | Accepted::KeyReused => return,
-    };
-    job_changed(&JobChange {
+/// What is told of `job` once it is accepted, unless it has a result at once.
+pub(crate) fn new_change(job: &NewJob) -> JobChange {
+    JobChange {
         job: job.id,
         workflow_id: job.workflow_id.clone(),
         correlation_id: job.correlation_id.clone(),
         from: None,
-        to,
+        to: JobStatus::Queued,
         attempt: 0,
         duration_ms: None,
         code: None,
         error: None,
         not_before: job.not_before,
-    });
+    }
+}
+
+/// Tells of a job that is new.
+pub(crate) fn tell(change: JobChange, accepted: &Accepted) {
+    match accepted {
+        Accepted::Queued | Accepted::Joined(_) => job_changed(&change),
+        Accepted::Hit => job_changed(&JobChange { to: JobStatus::Succeeded, ..change }),
+        Accepted::Repeated(_) | Accepted::KeyReused => {}
+    }
 }
 
 /// The queue's hint at a new job.

@@ -6,7 +6,7 @@ use actix_web::http::header::LOCATION;
 use gateway_core::record::{Job, Output};
 use gateway_core::view::output_view;
 use gateway_core::{ErrorCode, JobId, Scope};
-use gateway_db::{Accepted, NewJob};
+use gateway_db::Accepted;
 use serde_json::{Map, Value, json};
 
 use crate::error::ApiError;
@@ -51,21 +51,21 @@ impl Answer {
     }
 }
 
-/// A job that waits.
-pub(crate) fn queued(job: &NewJob, position: Option<u64>) -> Answer {
-    let mut answer = Answer::new(job.id, StatusCode::ACCEPTED, "queued");
+/// A job that waits, with its place in the queue where that is known.
+pub(crate) fn queued(job: JobId, retry_of: Option<JobId>, position: Option<u64>) -> Answer {
+    let mut answer = Answer::new(job, StatusCode::ACCEPTED, "queued");
     if let Some(position) = position {
         answer = answer.with("position", json!(position));
     }
-    if let Some(retry_of) = job.retry_of {
+    if let Some(retry_of) = retry_of {
         answer = answer.with("retryOf", json!(retry_of));
     }
     answer
 }
 
 /// A job that has its result.
-pub(crate) fn hit(job: &NewJob, outputs: &[Output]) -> Answer {
-    Answer::new(job.id, StatusCode::OK, "cache_hit").with_hit(outputs)
+pub(crate) fn hit(job: JobId, outputs: &[Output]) -> Answer {
+    Answer::new(job, StatusCode::OK, "cache_hit").with_hit(outputs)
 }
 
 /// A request whose key was used before.

@@ -3,6 +3,7 @@
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use gateway_core::{ErrorCode, Fault};
+use gateway_db::Job;
 
 use crate::auth::Caller;
 use crate::body::{Nothing, read_object};
@@ -61,7 +62,7 @@ async fn refuse(state: &ApiState, request: &JobRequest, mut faults: Vec<Fault>, 
     ApiError::invalid(faults)
 }
 
-/// Accepts a new job with the inputs of one that has ended. It is run whatever the cache has.
+/// Accepts a new job with the inputs of one that has ended.
 pub(crate) async fn retry_job(
     state: Data<ApiState>,
     path: Path<String>,
@@ -71,6 +72,16 @@ pub(crate) async fn retry_job(
 ) -> Result<HttpResponse, ApiError> {
     let id = parse_id(&path)?;
     let job = state.parts.database.find_job(id, caller.scope()).await?.ok_or_else(ApiError::job_not_found)?;
+    retry(&state, &caller, job, correlation).await
+}
+
+/// Accepts a new job with the inputs of `job`, which must have ended. It is run whatever the cache has.
+pub(crate) async fn retry(
+    state: &ApiState,
+    caller: &Caller,
+    job: Job,
+    correlation: CorrelationId,
+) -> Result<HttpResponse, ApiError> {
     if !job.status.is_ended() {
         let detail = format!("the job is {}; only an ended job can be retried", job.status);
         return Err(ApiError::new(ErrorCode::Conflict, detail));
@@ -80,9 +91,8 @@ pub(crate) async fn retry_job(
         return Err(ApiError::new(ErrorCode::Conflict, detail).recommend("submit it anew with POST /jobs"));
     }
     // Whoever has it run again, it stays its owner's.
-    let caller = Caller { owner: job.owner.clone(), ..caller };
-    let request = JobRequest::again(job);
-    let besides = Besides { retry_of: Some(id), ..Besides::default() };
-    let submission = submit(&state, &caller, request, correlation, besides).await?;
-    Ok(accept(&state, &caller, submission).await?.into_response())
+    let caller = Caller { owner: job.owner.clone(), ..caller.clone() };
+    let besides = Besides { retry_of: Some(job.id), ..Besides::default() };
+    let submission = submit(state, &caller, JobRequest::again(job), correlation, besides).await?;
+    Ok(accept(state, &caller, submission).await?.into_response())
 }

@@ -8,7 +8,7 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::stream;
-use gateway_broker::{EventReceiver, Heard};
+use gateway_broker::{EventReceiver, Heard, Replay};
 use gateway_core::event::{EventId, JobEvent};
 use gateway_core::view::output_view;
 use gateway_core::{JobId, Scope};
@@ -46,7 +46,7 @@ pub(crate) async fn watch_job(
     let stopping = state.stopping.subscribe();
     let state = state.get_ref().clone();
     let (last, wished) = (EventId::default(), Instant::now());
-    let mut watch = Watch { state, id, scope, receiver, stopping, previews, wished, last, over: false };
+    let mut watch = Watch { state, id, scope, receiver, stopping, previews, wished, last, told: None, over: false };
     watch.want_previews().await;
     let first = watch.begin(seen).await?;
     let events = stream::unfold((watch, Some(first)), |(mut watch, first)| async move {
@@ -72,20 +72,22 @@ struct Watch {
     previews: bool,
     /// When previews were last asked for.
     wished: Instant,
-    /// The latest event that was told, of those that have a number.
+    /// The number from which the client goes on where it comes back.
     last: EventId,
+    /// The latest event that was told, of those that have a number. A client may come with any: only numbers that were
+    /// heard count.
+    told: Option<EventId>,
     over: bool,
 }
 
 impl Watch {
     /// Where the job stands, then what was missed since `seen`.
     async fn begin(&mut self, seen: Option<EventId>) -> Result<Bytes, ApiError> {
-        let said = self.state.parts.broker.replay(self.id, seen).await;
-        let newest = said.last().map(|(id, _)| *id);
-        // Until what was missed is told, it counts as not told.
+        let Replay { missed, newest } = self.state.parts.broker.replay(self.id, seen).await;
+        // Until what was missed is told, the client goes on from before it.
         self.last = seen.or(newest).unwrap_or_default();
-        let missed = if seen.is_some() { said } else { Vec::new() };
-        self.snapshot(missed).await
+        self.told = newest.or(self.told);
+        self.snapshot(if seen.is_some() { missed } else { Vec::new() }).await
     }
 
     /// The job's state and progress, what was `missed`, and its end where it has ended.
@@ -112,7 +114,7 @@ impl Watch {
                 text.push_str(&self.event("output", &output_view(self.id, output)));
             }
             let body = view::render(&self.state, &job, &outputs, false).await?;
-            text.push_str(&format_event(self.last, "end", &String::from_utf8_lossy(&body)));
+            text.push_str(&format_event(self.last, "end", &body));
             self.over = true;
         }
         Ok(Bytes::from(text))
@@ -152,10 +154,10 @@ impl Watch {
     /// What was heard, as the client is told of it; nothing where it was told before.
     async fn tell(&mut self, heard: Heard) -> Option<Bytes> {
         if let Some(id) = heard.id {
-            if id <= self.last {
+            if self.told.is_some_and(|told| id <= told) {
                 return Some(Bytes::new());
             }
-            self.last = id;
+            (self.last, self.told) = (id, Some(id));
         }
         let text = match heard.event {
             JobEvent::Progress(progress) => self.event("progress", &json!(progress)),

@@ -2,8 +2,8 @@
 //! `Idempotency-Key`.
 
 use actix_web::HttpRequest;
+use gateway_core::ErrorCode;
 use gateway_core::cache::digest;
-use gateway_core::{ErrorCode, Fault};
 use gateway_db::RequestKey;
 use serde_json::{Map, Value};
 
@@ -40,7 +40,7 @@ pub(crate) fn reused() -> ApiError {
 fn header(request: &HttpRequest) -> Result<Option<String>, ApiError> {
     let mut given = request.headers().get_all(HEADER);
     let Some(value) = given.next() else { return Ok(None) };
-    let wrong = |message: &str| ApiError::invalid(vec![Fault::new("Idempotency-Key", message)]);
+    let wrong = |message: &str| ApiError::fault("Idempotency-Key", message);
     if given.next().is_some() {
         return Err(wrong("given twice"));
     }

@@ -2,7 +2,7 @@
 
 use actix_web::HttpRequest;
 use actix_web::web::Data;
-use gateway_core::{ErrorCode, JobStatus, Owner, Role, Scope};
+use gateway_core::{JobStatus, Owner, Role, Scope};
 use gateway_db::Filter;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use crate::auth::{Admin, Caller};
 use crate::error::ApiError;
 use crate::jobs::view;
-use crate::query::Query;
+use crate::query::{Query, cut};
 use crate::state::ApiState;
 
-const DEFAULT_LIMIT: i64 = 20;
+pub(crate) const DEFAULT_LIMIT: i64 = 20;
 const PARAMETERS: [&str; 8] = ["status", "workflowId", "after", "before", "limit", "cursor", "q", "owner"];
 const STATUSES: &str = "queued, running, succeeded, failed or canceled";
 
@@ -54,21 +54,28 @@ async fn answer(
     filter: Filter,
     mut query: Query,
 ) -> Result<actix_web::HttpResponse, ApiError> {
-    let limit = query.parse("limit", "a whole number from 1 to 100", |text| {
-        text.parse::<i64>().ok().filter(|limit| (1..=100).contains(limit))
-    });
-    let limit = limit.unwrap_or(DEFAULT_LIMIT);
+    let limit = query.limit(DEFAULT_LIMIT);
     let cursor = query.text("cursor").map(str::to_owned);
     query.check()?;
+    Ok(actix_web::HttpResponse::Ok().json(page(state, scope, filter, limit, cursor).await?))
+}
+
+/// A page of so many jobs, those behind `cursor`.
+pub(crate) async fn page(
+    state: &ApiState,
+    scope: Scope,
+    filter: Filter,
+    limit: i64,
+    cursor: Option<String>,
+) -> Result<Page, ApiError> {
     let list = describe(&scope, &filter);
     let after = match cursor {
-        Some(cursor) => Some(state.cursor_key.open(&list, &cursor).ok_or_else(bad_cursor)?),
+        Some(cursor) => Some(state.cursor_key.open(&list, &cursor).ok_or_else(ApiError::bad_cursor)?),
         None => None,
     };
     let database = &state.parts.database;
     let mut jobs = database.list_jobs(scope, filter, after, limit + 1).await?;
-    let more = i64::try_from(jobs.len()).is_ok_and(|count| count > limit);
-    jobs.truncate(usize::try_from(limit).unwrap_or(0));
+    let more = cut(&mut jobs, limit);
     let ended = jobs.iter().filter(|job| job.status.is_ended()).map(|job| job.id).collect();
     let outputs = database.outputs_of_many(ended).await?;
     let mut items = Vec::with_capacity(jobs.len());
@@ -77,19 +84,22 @@ async fn answer(
         items.push(raw(body)?);
     }
     let next = jobs.last().filter(|_| more).map(|job| state.cursor_key.seal(&list, job.id));
-    Ok(actix_web::HttpResponse::Ok().json(Page { items, next_cursor: next }))
+    Ok(Page { items, next_cursor: next })
 }
 
+/// A page of jobs as JSON.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Page {
+pub(crate) struct Page {
     items: Vec<Box<RawValue>>,
     next_cursor: Option<String>,
 }
 
-fn raw(body: Vec<u8>) -> Result<Box<RawValue>, ApiError> {
-    let text = String::from_utf8(body).ok().and_then(|text| RawValue::from_string(text).ok());
-    text.ok_or_else(|| ApiError::new(ErrorCode::Internal, "a job could not be shown"))
+fn raw(body: String) -> Result<Box<RawValue>, ApiError> {
+    RawValue::from_string(body).map_err(|error| {
+        tracing::error!(%error, "a job could not be listed");
+        ApiError::internal()
+    })
 }
 
 /// What a cursor is bound to: whose jobs, which of them.
@@ -109,9 +119,4 @@ fn describe(scope: &Scope, filter: &Filter) -> String {
         filter.dead
     ])
     .to_string()
-}
-
-fn bad_cursor() -> ApiError {
-    ApiError::new(ErrorCode::BadCursor, "this cursor is not one that this list gave out")
-        .recommend("begin again without a cursor, and keep the filters the same from page to page")
 }

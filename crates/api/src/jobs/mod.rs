@@ -6,6 +6,7 @@ mod create;
 mod end;
 mod events;
 mod find;
+mod follow;
 pub(crate) mod idempotency;
 mod list;
 mod logs;
@@ -17,17 +18,18 @@ mod submit;
 mod view;
 mod wait;
 
-pub(crate) use accept::{check_room, entry, follow_up, hint, raise, tell};
-pub(crate) use create::{create_job, retry_job};
+pub(crate) use accept::{accept, check_room, entry, follow_up, hint, new_change, raise, tell, to_the_end};
+pub(crate) use create::{create_job, retry, retry_job};
 pub(crate) use end::{cancel_job, cancel_one, delete_job};
 pub(crate) use events::watch_job;
-pub(crate) use find::find_job;
-pub(crate) use list::{list_dead, list_jobs};
+pub(crate) use find::{find_job, shown};
+pub(crate) use follow::{Follower, Step};
+pub(crate) use list::{DEFAULT_LIMIT, list_dead, list_jobs, page};
 pub(crate) use logs::list_logs;
 pub(crate) use prepare::{Prepared, Rules, prepare};
 pub(crate) use request::JobRequest;
 pub(crate) use stats::job_stats;
-pub(crate) use submit::{Besides, check_callback, submit};
+pub(crate) use submit::{Besides, check_callback, check_workflow, submit};
 
 use gateway_core::JobId;
 

@@ -25,6 +25,8 @@ pub(crate) struct Prepared {
     pub(crate) resolved: Map<String, Value>,
     /// The graph with them in place.
     pub(crate) graph: Map<String, Value>,
+    /// What that needs of a server.
+    pub(crate) needs: Needs,
     /// Whether the seed was drawn: another job's result can't be meant then.
     pub(crate) drew_seed: bool,
 }
@@ -52,7 +54,8 @@ pub(crate) fn prepare(
         None => String::from("/workflowId"),
     };
     let mut faults = check_sizes(&graph, &rules.sizes, &blame);
-    let mut lacking = lacking(&graph, catalogs, &blame);
+    let needs = Needs::of(&graph);
+    let mut lacking = lacking(&graph, &missing(&needs, catalogs), &blame);
     if rules.discreet {
         reword(&mut faults, &too_large(&rules.sizes));
         // What the workflow itself names is no secret.
@@ -64,7 +67,7 @@ pub(crate) fn prepare(
         .then_some("install what is missing on a ComfyUI server, or name what it has: a server is asked every minute");
     faults.extend(lacking);
     match (faults.is_empty(), recommendation) {
-        (true, _) => Ok(Prepared { resolved, graph, drew_seed }),
+        (true, _) => Ok(Prepared { resolved, graph, needs, drew_seed }),
         (false, None) => Err(ApiError::invalid(faults)),
         (false, Some(recommendation)) => Err(ApiError::invalid(faults).recommend(recommendation)),
     }
@@ -75,9 +78,7 @@ fn shallow(mut faults: Vec<Fault>) -> Vec<Fault> {
     for fault in &mut faults {
         fault.path = fault.path.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
     }
-    faults.sort();
-    faults.dedup();
-    faults
+    Fault::in_order(faults)
 }
 
 /// Has all of `faults` say the same.
@@ -98,22 +99,14 @@ pub(super) fn missing(needs: &Needs, catalogs: &[Arc<NodeCatalog>]) -> Vec<Missi
     catalogs.iter().map(|catalog| needs.missing_in(catalog)).min_by_key(Vec::len).unwrap_or_default()
 }
 
-/// What keeps every server from running `graph`.
-fn lacking(
-    graph: &Map<String, Value>,
-    catalogs: &[Arc<NodeCatalog>],
-    blame: &dyn Fn(&str, &str) -> String,
-) -> Vec<Fault> {
-    if catalogs.is_empty() {
-        return Vec::new();
-    }
-    let least = missing(&Needs::of(graph), catalogs);
+/// What keeps every server from running `graph`, of which `missing` is the least that one lacks.
+fn lacking(graph: &Map<String, Value>, missing: &[Missing], blame: &dyn Fn(&str, &str) -> String) -> Vec<Fault> {
     let has = |node: &Value, class: &str| node.get("class_type").and_then(Value::as_str) == Some(class);
     let names = |node: &Value, input: &str, file: &str| {
         node.get("inputs").and_then(|inputs| inputs.get(input)).and_then(Value::as_str) == Some(file)
     };
     let mut faults = Vec::new();
-    for missing in &least {
+    for missing in missing {
         match missing {
             Missing::Class(_) => {
                 faults.push(Fault::new("/workflowId", format!("no ComfyUI server has the {missing}")));
@@ -126,9 +119,7 @@ fn lacking(
             }
         }
     }
-    faults.sort();
-    faults.dedup();
-    faults
+    Fault::in_order(faults)
 }
 
 /// `resolved` with a name in place of each file: where it will lie in ComfyUI is known only there.
@@ -150,7 +141,8 @@ mod tests {
 
     fn faults(graph: &Value, catalogs: &[Arc<NodeCatalog>]) -> Vec<(String, String)> {
         let blame = |node: &str, input: &str| format!("/inputs/{node}-{input}");
-        let found = lacking(graph.as_object().unwrap(), catalogs, &blame);
+        let graph = graph.as_object().unwrap();
+        let found = lacking(graph, &missing(&Needs::of(graph), catalogs), &blame);
         found.into_iter().map(|fault| (fault.path, fault.message)).collect()
     }
 

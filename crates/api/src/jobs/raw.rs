@@ -57,8 +57,7 @@ pub(super) async fn take(
         Ok(_) => {}
         Err(more) => faults.extend(raw.told(more)),
     }
-    faults.sort();
-    faults.dedup();
+    *faults = Fault::in_order(std::mem::take(faults));
     request.workflow_id = raw.id().to_owned();
     request.inputs = raw.inputs().clone();
     Ok(Some(raw))

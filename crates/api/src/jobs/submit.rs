@@ -6,10 +6,8 @@ use gateway_core::cache::{Ingredients, key};
 use gateway_core::ids::is_raw_workflow_id;
 use gateway_core::record::{JobOptions, Output};
 use gateway_core::webhook::Callback;
-use gateway_core::workflow::Needs;
 use gateway_core::{BatchId, ErrorCode, JobId, Owner};
 use gateway_db::{Acceptance, NewJob, RequestKey};
-use gateway_storage::{ByteRange, StorageError};
 use serde_json::{Map, Value};
 
 use crate::auth::Caller;
@@ -20,6 +18,7 @@ use crate::jobs::prepare::Prepared;
 use crate::jobs::request::JobRequest;
 use crate::jobs::{prepare, raw};
 use crate::state::{ApiState, Ready};
+use crate::stored::size_of;
 
 /// What comes with a job that its request does not say.
 #[derive(Debug, Default)]
@@ -50,9 +49,8 @@ pub(crate) async fn submit(
     let raw = is_raw_workflow_id(&request.workflow_id);
     if raw {
         raw::permit(state, caller)?;
-    } else if !caller.rights.may_run(&request.workflow_id) {
-        let detail = format!("this key may not run the workflow {}", request.workflow_id);
-        return Err(ApiError::new(ErrorCode::Forbidden, detail));
+    } else {
+        check_workflow(caller, &request.workflow_id)?;
     }
     let ready = state.workflow(&request.workflow_id).await?;
     if raw {
@@ -88,7 +86,7 @@ pub(crate) async fn submit(
         not_before: request.not_before,
         retry_of: besides.retry_of,
         nodes_total: i32::try_from(ready.workflow.node_count()).unwrap_or(i32::MAX),
-        needs: Some(Needs::of(&prepared.graph).id()),
+        needs: Some(prepared.needs.id()),
         options: JobOptions {
             callback: request.callback,
             base64: request.output.base64,
@@ -104,6 +102,14 @@ pub(crate) async fn submit(
     };
     let acceptance = Acceptance { job, request: besides.request, hit, uploads };
     Ok(Submission { acceptance, outputs })
+}
+
+/// Whether `caller` may run the registered workflow `id`: its key may be for certain ones alone.
+pub(crate) fn check_workflow(caller: &Caller, id: &str) -> Result<(), ApiError> {
+    if caller.rights.may_run(id) {
+        return Ok(());
+    }
+    Err(ApiError::new(ErrorCode::Forbidden, format!("this key may not run the workflow {id}")))
 }
 
 /// Whether `callback` may be called, as far as that can be told now.
@@ -127,8 +133,7 @@ fn cache_key(
     }
     let cache = &state.parts.cache;
     cache.ttl?;
-    let needs = Needs::of(&prepared.graph);
-    let models: Vec<String> = needs.files().into_iter().map(str::to_owned).collect();
+    let models: Vec<String> = prepared.needs.files().into_iter().map(str::to_owned).collect();
     let shape = format!(
         "{}/{}",
         request.output.format.as_deref().unwrap_or_default(),
@@ -151,16 +156,11 @@ fn cache_key(
 async fn look_up(state: &ApiState, key: &str) -> Result<(Option<JobId>, Vec<Output>), ApiError> {
     let Some(result) = state.parts.database.find_result(key).await? else { return Ok((None, Vec::new())) };
     for output in &result.outputs {
-        let nothing = ByteRange { start: 0, length: 0 };
-        match state.parts.storage.open(&output.storage_key, Some(nothing)).await {
-            Ok(_) => {}
-            Err(StorageError::NotFound { .. }) => {
-                tracing::info!(jobId = %result.job, "a cached result's files are gone: it is made anew");
-                state.parts.database.forget_result(key, result.job).await?;
-                return Ok((None, Vec::new()));
-            }
-            // A storage that can't be asked may still have it; whether the bytes can be had is another question.
-            Err(error) => return Err(error.into()),
+        // A storage that can't be asked is an error: it may still have them.
+        if size_of(state, &output.storage_key).await?.is_none() {
+            tracing::info!(jobId = %result.job, "a cached result's files are gone: it is made anew");
+            state.parts.database.forget_result(key, result.job).await?;
+            return Ok((None, Vec::new()));
         }
     }
     Ok((Some(result.job), result.outputs))

@@ -2,7 +2,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures_util::TryStreamExt as _;
 use gateway_core::record::{Job, Output};
 use gateway_core::view::JobView;
 use gateway_core::workflow::Needs;
@@ -12,9 +11,10 @@ use serde_json::{Value, json};
 use crate::error::ApiError;
 use crate::jobs::prepare::{missing, without_files};
 use crate::state::ApiState;
+use crate::stored::read_all;
 
 /// The job as JSON; `inline`: with its outputs' bytes.
-pub(super) async fn render(state: &ApiState, job: &Job, outputs: &[Output], inline: bool) -> Result<Vec<u8>, ApiError> {
+pub(super) async fn render(state: &ApiState, job: &Job, outputs: &[Output], inline: bool) -> Result<String, ApiError> {
     let broker = &state.parts.broker;
     let mut view = JobView::of(job, outputs);
     match job.status {
@@ -36,9 +36,9 @@ pub(super) async fn render(state: &ApiState, job: &Job, outputs: &[Output], inli
     if inline {
         insert_bytes(state, outputs, &mut view.outputs).await?;
     }
-    serde_json::to_vec(&view).map_err(|error| {
+    serde_json::to_string(&view).map_err(|error| {
         tracing::error!(%error, jobId = %job.id, "a job could not be shown");
-        ApiError::new(ErrorCode::Internal, "the job could not be shown")
+        ApiError::internal()
     })
 }
 
@@ -77,14 +77,7 @@ async fn insert_bytes(state: &ApiState, outputs: &[Output], views: &mut [Value])
         ));
     }
     for (output, view) in outputs.iter().zip(views).filter(|(output, _)| output.removed_at.is_none()) {
-        let reader = state.parts.storage.open(&output.storage_key, None).await?;
-        let bytes: Vec<u8> = reader
-            .stream
-            .try_fold(Vec::new(), |mut all, chunk| async move {
-                all.extend_from_slice(&chunk);
-                Ok(all)
-            })
-            .await?;
+        let bytes = read_all(state, &output.storage_key).await?;
         if let Some(object) = view.as_object_mut() {
             object.insert(String::from("base64"), json!(STANDARD.encode(bytes)));
         }

@@ -4,19 +4,14 @@ use std::time::Duration;
 
 use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse};
-use gateway_broker::Heard;
-use gateway_core::event::JobEvent;
 use gateway_core::{JobId, Scope};
-use tokio::sync::broadcast::error::RecvError;
 
-use crate::error::ApiError;
 use crate::jobs::answer::Answer;
 use crate::jobs::find;
+use crate::jobs::follow::{Follower, Step};
 use crate::state::ApiState;
 
 const LONGEST: u64 = 60;
-/// How often the database is looked at meanwhile: what was missed is not waited for.
-const LOOK: Duration = Duration::from_secs(2);
 const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// How long a caller would wait for the end of its job.
@@ -39,7 +34,7 @@ impl Preference {
         if !ended {
             return answer.into_response();
         }
-        let found = find::answer(state, answer.job, Scope::All, false).await;
+        let found = find::show(state, answer.job, Scope::All).await;
         let Ok(mut response) = found else { return answer.into_response() };
         if let Ok(value) = format!("wait={seconds}").parse() {
             response.headers_mut().insert(APPLIED, value);
@@ -56,39 +51,15 @@ fn seconds(preference: &str) -> Option<u64> {
 
 /// Waits for the end of the job; `false` where the server stops before.
 async fn until_ended(state: &ApiState, id: JobId) -> bool {
-    let mut stopping = state.stopping.subscribe();
-    let mut events = state.parts.broker.watch(id);
+    let mut follower = Follower::new(state, id);
     loop {
-        match is_ended(state, id).await {
-            Ok(true) => return true,
-            Ok(false) => {}
-            Err(error) => tracing::debug!(%error, jobId = %id, "a job that is waited for can't be read"),
-        }
-        let ends = async {
-            loop {
-                match events.recv().await {
-                    Ok(Heard { event: JobEvent::Status(status), .. }) if status.is_ended() => return,
-                    Ok(_) => {}
-                    Err(RecvError::Lagged(_)) => return,
-                    Err(RecvError::Closed) => {
-                        events = state.parts.broker.watch(id);
-                        return;
-                    }
-                }
-            }
-        };
-        tokio::select! {
-            () = ends => {}
-            () = tokio::time::sleep(LOOK) => {}
+        match follower.next().await {
+            Step::Progress(_) => {}
+            Step::Ended => return true,
             // The caller asks again, of whoever serves then.
-            _ = stopping.wait_for(|stopping| *stopping) => return false,
+            Step::Stopping => return false,
         }
     }
-}
-
-async fn is_ended(state: &ApiState, id: JobId) -> Result<bool, ApiError> {
-    let job = state.parts.database.find_job(id, Scope::All).await?;
-    Ok(job.is_none_or(|job| job.status.is_ended()))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use gateway_auth::key::ApiKey;
 use gateway_broker::Control;
 use gateway_core::ErrorCode;
 use gateway_db::StoredKey;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::audit::Actor;
 use crate::auth::Admin;
@@ -20,8 +20,7 @@ use crate::state::ApiState;
 /// All keys, without what makes them keys.
 pub(crate) async fn list_keys(state: Data<ApiState>, _: Admin, request: HttpRequest) -> Result<Json<Value>, ApiError> {
     Query::read(&request, &[])?.check()?;
-    let items: Vec<Value> =
-        state.parts.database.list_keys().await?.iter().map(|key| Value::Object(view(key))).collect();
+    let items: Vec<_> = state.parts.database.list_keys().await?.iter().map(StoredKey::shown).collect();
     Ok(Json(json!({"items": items, "nextCursor": Value::Null})))
 }
 
@@ -53,7 +52,7 @@ pub(crate) async fn create_key(
     state.forget_key(&key.id);
     tell_workers(&state).await;
     actor.note(&state, "key.create", &key.id).await;
-    let mut answer = view(&key);
+    let mut answer = key.shown();
     answer.insert(String::from("key"), json!(secret.expose()));
     Ok(HttpResponse::Created().insert_header(("cache-control", "no-store")).json(answer))
 }
@@ -83,25 +82,4 @@ async fn tell_workers(state: &ApiState) {
     if let Err(error) = state.parts.broker.control(Control::Keys).await {
         tracing::debug!(%error, "workers learn of a key at their next look");
     }
-}
-
-/// A key as it is shown.
-fn view(key: &StoredKey) -> Map<String, Value> {
-    let mut view = match json!(key.rights) {
-        Value::Object(rights) => rights,
-        _ => Map::new(),
-    };
-    for (name, value) in [
-        ("id", json!(key.id)),
-        ("name", json!(key.name)),
-        ("role", json!(key.role.as_str())),
-        ("createdAt", json!(key.created_at)),
-        ("createdBy", json!(key.created_by)),
-        ("expiresAt", json!(key.expires_at)),
-        ("lastUsedAt", json!(key.last_used_at)),
-        ("revokedAt", json!(key.revoked_at)),
-    ] {
-        view.insert(name.to_owned(), value);
-    }
-    view
 }

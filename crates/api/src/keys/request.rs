@@ -1,6 +1,7 @@
 //! The body of `POST /keys`: read strictly, every fault at once.
 
 use gateway_core::access::{KeyRights, MAX_WEIGHT, MAX_WORKFLOWS};
+use gateway_core::owner::NAMES;
 use gateway_core::{Fault, Owner, Role, Timestamp};
 use serde_json::{Map, Value};
 
@@ -50,9 +51,7 @@ pub(super) fn read(body: Map<String, Value>, now: Timestamp) -> Result<KeyReques
 /// Names of other callers begin otherwise: no key can be made that is one of them.
 fn name(value: &Value) -> Result<String, String> {
     let name = value.as_str().filter(|name| Owner::named(name).is_some());
-    name.map(str::to_owned).ok_or_else(|| {
-        String::from("must be 1 to 64 of A-Z, a-z, 0-9, ., _, @ and -, not beginning with key- and not local")
-    })
+    name.map(str::to_owned).ok_or_else(|| format!("must be {NAMES}"))
 }
 
 fn role(value: &Value) -> Result<Role, String> {

@@ -92,12 +92,14 @@ pub(super) fn workflow_summary() -> Value {
         "version": 1,
         "createdAt": "2026-11-24T04:46:15.173Z",
         "updatedAt": "2026-11-24T04:46:15.173Z",
+        "mayRun": true,
     })
 }
 
 pub(super) fn workflow() -> Value {
     let mut workflow = workflow_summary();
     if let Some(fields) = workflow.as_object_mut() {
+        fields.shift_remove("mayRun");
         fields.insert(String::from("workflow"), graph());
         fields.insert(String::from("inputSchema"), input_schema());
         fields.insert(String::from("outputs"), json!([]));

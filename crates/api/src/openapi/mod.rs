@@ -11,6 +11,7 @@ mod examples;
 mod files;
 mod health;
 mod jobs;
+mod mcp;
 mod outputs;
 mod page;
 mod problems;
@@ -44,7 +45,7 @@ without tokens asks for none, and whoever reaches it is an administrator.
 
 Every path is served without `/v1`, too. URLs in answers have no host and no `/v1`.";
 
-const TAGS: [(&str, &str); 12] = [
+const TAGS: [(&str, &str); 13] = [
     ("Health", "Whether it lives, whether it can work, what it can do. Asks for no credentials."),
     ("Workflows", "What can be asked for. Administrators change them."),
     ("Jobs", "Submitted, watched, ended."),
@@ -52,6 +53,7 @@ const TAGS: [(&str, &str); 12] = [
     ("Uploads", "Files for inputs."),
     ("Outputs", "What jobs made."),
     ("Webhooks", "Messages to the owners of jobs."),
+    ("Agents", "The same as tools of the Model Context Protocol."),
     ("Keys", "Who may call. For administrators."),
     ("Audit", "What was done by whom. For administrators."),
     ("Workers", "Who runs jobs. For administrators."),
@@ -94,6 +96,7 @@ fn operations() -> Vec<Operation> {
         files::operations(),
         outputs::operations(),
         webhooks::operations(),
+        mcp::operations(),
         access::operations(),
         admin::operations(),
     ]

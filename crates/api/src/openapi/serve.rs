@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{document, openapi, page};
 use crate::error::ApiError;
-use crate::etag::is_known;
+use crate::etag;
 use crate::query::Query;
 
 /// What is answered the same to everybody.
@@ -24,9 +24,7 @@ struct Fixed {
 
 impl Fixed {
     fn of(text: String) -> Self {
-        let digest = Sha256::digest(text.as_bytes());
-        let tag: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-        Self { body: Bytes::from(text), etag: format!("\"{tag}\"") }
+        Self { etag: etag::of(text.as_bytes()), body: Bytes::from(text) }
     }
 }
 
@@ -53,7 +51,7 @@ pub(crate) async fn show_page(request: HttpRequest) -> Result<HttpResponse, ApiE
 }
 
 fn answer(request: &HttpRequest, fixed: &Fixed, content_type: &'static str) -> HttpResponse {
-    if is_known(request.headers(), &fixed.etag) {
+    if etag::is_known(request.headers(), &fixed.etag) {
         return HttpResponse::NotModified().insert_header((ETAG, fixed.etag.as_str())).finish();
     }
     HttpResponse::Ok()

@@ -1,17 +1,19 @@
 //! Pictures in another form: made once, few at a time, and kept beside the output that they are made from.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
 use gateway_core::record::Output;
 use gateway_core::{ErrorCode, OutputKind};
 use gateway_media::{Conversion, ConvertError, Converted, convert};
-use gateway_storage::{ByteRange, StorageError};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinError;
 
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::state::ApiState;
+use crate::stored::{read_all, size_of};
 
 /// The parameters that ask for another form.
 pub(super) const PARAMETERS: [&str; 4] = ["format", "quality", "width", "height"];
@@ -51,15 +53,15 @@ pub(super) async fn form(state: &ApiState, output: &Output, conversion: Conversi
     if let Some(size) = size_of(state, &place.storage_key).await? {
         return Ok(place.output(output, size));
     }
-    let turn = tokio::time::timeout(TURN, state.conversions.acquire()).await;
-    let Ok(Ok(_turn)) = turn else {
+    let turn = tokio::time::timeout(TURN, Arc::clone(&state.conversions).acquire_owned()).await;
+    let Ok(Ok(turn)) = turn else {
         return Err(ApiError::new(ErrorCode::StorageError, "too many pictures are being converted").retry_after(5));
     };
     // Somebody else may have made it meanwhile.
     if let Some(size) = size_of(state, &place.storage_key).await? {
         return Ok(place.output(output, size));
     }
-    let made = make(read(state, output).await?, conversion).await?;
+    let (made, _turn) = make(turn, read_all(state, &output.storage_key).await?, conversion).await?;
     let size = made.bytes.len() as u64;
     let mut writer = state.parts.storage.create(&place.storage_key).await?;
     writer.write(Bytes::from(made.bytes)).await?;
@@ -100,34 +102,60 @@ impl Place {
     }
 }
 
-async fn size_of(state: &ApiState, key: &str) -> Result<Option<u64>, ApiError> {
-    match state.parts.storage.open(key, Some(ByteRange { start: 0, length: 0 })).await {
-        Ok(reader) => Ok(Some(reader.size)),
-        Err(StorageError::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn read(state: &ApiState, output: &Output) -> Result<Vec<u8>, ApiError> {
-    let reader = state.parts.storage.open(&output.storage_key, None).await?;
-    let chunks: Vec<Bytes> = reader.stream.try_collect().await?;
-    Ok(chunks.concat())
-}
-
-async fn make(bytes: Vec<u8>, conversion: Conversion) -> Result<Converted, ApiError> {
-    let made = tokio::task::spawn_blocking(move || convert(&bytes, &conversion)).await;
+/// The picture in `bytes`, converted, and the turn that it took.
+async fn make(
+    turn: OwnedSemaphorePermit,
+    bytes: Vec<u8>,
+    conversion: Conversion,
+) -> Result<(Converted, OwnedSemaphorePermit), ApiError> {
+    let (made, turn) = in_turn(turn, move || convert(&bytes, &conversion)).await.map_err(|error| {
+        tracing::error!(%error, "converting a picture failed");
+        ApiError::internal()
+    })?;
     match made {
-        Ok(Ok(converted)) => Ok(converted),
-        Ok(Err(error @ (ConvertError::Refused(_) | ConvertError::NotAPicture | ConvertError::Unwritable { .. }))) => {
+        Ok(converted) => Ok((converted, turn)),
+        Err(error @ (ConvertError::Refused(_) | ConvertError::NotAPicture | ConvertError::Unwritable { .. })) => {
             Err(ApiError::fault("?format", format!("the picture can't be converted: {error}")))
         }
-        Ok(Err(error)) => {
+        Err(error) => {
             tracing::warn!(%error, "a stored picture can't be converted");
             Err(ApiError::fault("?format", "the picture can't be read; fetch it as it is"))
         }
-        Err(error) => {
-            tracing::error!(%error, "converting a picture failed");
-            Err(ApiError::new(ErrorCode::Internal, "the picture could not be converted"))
-        }
+    }
+}
+
+/// Does `work` on a thread for what takes long. The turn goes with it: a caller that gives up does not end the thread.
+async fn in_turn<T: Send + 'static>(
+    turn: OwnedSemaphorePermit,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<(T, OwnedSemaphorePermit), JoinError> {
+    tokio::task::spawn_blocking(move || (work(), turn)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::sync::{Semaphore, oneshot};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_gives_up_frees_no_turn_while_the_thread_still_works() {
+        let turns = Arc::new(Semaphore::new(1));
+        let turn = Arc::clone(&turns).acquire_owned().await.unwrap();
+        let (begin, begun) = oneshot::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        let caller = tokio::spawn(in_turn(turn, move || {
+            begin.send(()).unwrap();
+            ended.recv()
+        }));
+        begun.await.unwrap();
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        assert_eq!(turns.available_permits(), 0, "the thread still works");
+        end.send(()).unwrap();
+        let freed = tokio::time::timeout(TURN, turns.acquire()).await;
+        assert!(freed.is_ok_and(|turn| turn.is_ok()), "its end frees the turn");
     }
 }

@@ -41,10 +41,6 @@ pub(crate) async fn download_output(
     let conversion = convert::wish(&mut query);
     query.check()?;
     let mut output = find(&state, &caller, &path).await?;
-    if let Some(removed) = output.removed_at {
-        let detail = format!("the output's bytes were removed at {removed} because they were old");
-        return Err(ApiError::new(ErrorCode::Gone, detail).recommend("run the job again with POST /jobs/{id}/retry"));
-    }
     if let Some(conversion) = conversion {
         output = convert::form(&state, &output, conversion).await?;
     }
@@ -83,13 +79,21 @@ pub(crate) async fn download_output(
     Ok(response.body(SizedStream::new(part.length, bytes)))
 }
 
-async fn find(state: &ApiState, caller: &Caller, path: &(String, String)) -> Result<Output, ApiError> {
+/// The output at `path` (job and file), for whoever may see it and where its bytes are still there.
+pub(super) async fn find(state: &ApiState, caller: &Caller, path: &(String, String)) -> Result<Output, ApiError> {
     let id = parse_id(&path.0).map_err(|_error| ApiError::output_not_found())?;
     let database = &state.parts.database;
     let job = database.find_job(id, caller.scope()).await?;
     job.ok_or_else(ApiError::output_not_found)?;
     let outputs = database.outputs_of(id).await?;
-    outputs.into_iter().find(|output| output.file == path.1).ok_or_else(ApiError::output_not_found)
+    let output = outputs.into_iter().find(|output| output.file == path.1).ok_or_else(ApiError::output_not_found)?;
+    match output.removed_at {
+        None => Ok(output),
+        Some(removed) => {
+            let detail = format!("the output's bytes were removed at {removed} because they were old");
+            Err(ApiError::new(ErrorCode::Gone, detail).recommend("run the job again with POST /jobs/{id}/retry"))
+        }
+    }
 }
 
 /// Status and headers. What a browser could run is never shown, only saved.

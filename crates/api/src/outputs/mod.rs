@@ -4,6 +4,8 @@ mod convert;
 mod download;
 mod list;
 mod range;
+mod whole;
 
 pub(crate) use download::download_output;
 pub(crate) use list::list_outputs;
+pub(crate) use whole::read_output;

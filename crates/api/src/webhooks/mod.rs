@@ -39,14 +39,8 @@ pub(crate) async fn redeliver(
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let job = parse_id(&path.0)?;
-    let missing = || ApiError::new(ErrorCode::DeliveryNotFound, "there is no such delivery");
-    let id: DeliveryId = path.1.parse().map_err(|_error| missing())?;
-    let scope = caller.scope();
-    state.parts.database.find_job(job, scope.clone()).await?.ok_or_else(ApiError::job_not_found)?;
-    if !state.parts.database.redeliver(&job.to_string(), id, scope).await? {
-        return Err(missing());
-    }
-    actor.note(&state, "webhook.redeliver", &id.to_string()).await;
+    state.parts.database.find_job(job, caller.scope()).await?.ok_or_else(ApiError::job_not_found)?;
+    let id = send_again(&state, &caller, &actor, &job.to_string(), &path.1).await?;
     Ok(HttpResponse::Accepted().json(json!({"jobId": job, "deliveryId": id, "status": "pending"})))
 }
 
@@ -74,14 +68,26 @@ pub(crate) async fn redeliver_batch(
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let batch = batches::parse_id(&path.0)?;
-    let missing = || ApiError::new(ErrorCode::DeliveryNotFound, "there is no such delivery");
-    let id: DeliveryId = path.1.parse().map_err(|_error| missing())?;
     state.parts.database.find_batch(batch, caller.scope()).await?.ok_or_else(batches::not_found)?;
-    if !state.parts.database.redeliver(&batch.to_string(), id, caller.scope()).await? {
+    let id = send_again(&state, &caller, &actor, &batch.to_string(), &path.1).await?;
+    Ok(HttpResponse::Accepted().json(json!({"batchId": batch, "deliveryId": id, "status": "pending"})))
+}
+
+/// Has the message `delivery` about `subject`, a job or a batch, sent once more; gives its id.
+async fn send_again(
+    state: &ApiState,
+    caller: &Caller,
+    actor: &Actor,
+    subject: &str,
+    delivery: &str,
+) -> Result<DeliveryId, ApiError> {
+    let missing = || ApiError::new(ErrorCode::DeliveryNotFound, "there is no such delivery");
+    let id: DeliveryId = delivery.parse().map_err(|_error| missing())?;
+    if !state.parts.database.redeliver(subject, id, caller.scope()).await? {
         return Err(missing());
     }
-    actor.note(&state, "webhook.redeliver", &id.to_string()).await;
-    Ok(HttpResponse::Accepted().json(json!({"batchId": batch, "deliveryId": id, "status": "pending"})))
+    actor.note(state, "webhook.redeliver", &id.to_string()).await;
+    Ok(id)
 }
 
 fn view(record: &DeliveryRecord) -> Value {

@@ -16,25 +16,18 @@ use crate::state::ApiState;
 use crate::workflows::check_id;
 
 /// All workflows that are registered, without their graphs.
-pub(crate) async fn list_workflows(state: Data<ApiState>, request: HttpRequest) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn list_workflows(
+    state: Data<ApiState>,
+    caller: Caller,
+    request: HttpRequest,
+) -> Result<Json<Value>, ApiError> {
     Query::read(&request, &[])?.check()?;
-    let items: Vec<Value> = state
-        .parts
-        .database
-        .list_workflows()
-        .await?
-        .into_iter()
-        .map(|workflow| {
-            json!({
-                "id": workflow.id,
-                "name": workflow.name,
-                "description": workflow.description,
-                "version": workflow.version,
-                "createdAt": workflow.created_at,
-                "updatedAt": workflow.updated_at,
-            })
-        })
-        .collect();
+    let mut items = Vec::new();
+    for workflow in state.parts.database.list_workflows().await? {
+        let mut shown = workflow.shown();
+        shown.insert(String::from("mayRun"), json!(caller.rights.may_run(&workflow.id)));
+        items.push(shown);
+    }
     Ok(Json(json!({"items": items, "nextCursor": Value::Null})))
 }
 
@@ -65,19 +58,12 @@ pub(super) fn etag(version: i32) -> String {
 
 /// A workflow as the API shows it.
 pub(super) fn view(record: &WorkflowRecord) -> Value {
-    let mut view = json!({
-        "id": record.summary.id,
-        "name": record.summary.name,
-        "description": record.summary.description,
-        "version": record.summary.version,
-        "createdAt": record.summary.created_at,
-        "updatedAt": record.summary.updated_at,
-        "workflow": record.graph,
-        "inputSchema": record.summary.input_schema,
-        "outputs": record.outputs,
-    });
-    if let (Some(requirements), Some(object)) = (&record.requirements, view.as_object_mut()) {
-        object.insert(String::from("requirements"), requirements.clone());
+    let mut view = record.summary.shown();
+    view.insert(String::from("workflow"), record.graph.clone());
+    view.insert(String::from("inputSchema"), record.summary.input_schema.clone());
+    view.insert(String::from("outputs"), json!(record.outputs));
+    if let Some(requirements) = &record.requirements {
+        view.insert(String::from("requirements"), requirements.clone());
     }
-    view
+    Value::Object(view)
 }

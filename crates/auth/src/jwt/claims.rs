@@ -24,8 +24,6 @@ pub struct Claims {
     pub owner: Owner,
     /// What it may do.
     pub role: Role,
-    /// Until when, in seconds since 1970.
-    pub expires_at: i64,
 }
 
 /// What the settings want to see.
@@ -38,10 +36,10 @@ pub(super) struct Expected {
 
 impl Expected {
     pub(super) fn judge(&self, claims: &Object, now: i64) -> Result<Claims, TokenFault> {
-        let expires_at = times(claims, now)?;
+        check_times(claims, now)?;
         self.issuer(claims)?;
         self.audience(claims)?;
-        Ok(Claims { owner: owner(claims)?, role: self.role(claims)?, expires_at })
+        Ok(Claims { owner: owner(claims)?, role: self.role(claims)? })
     }
 
     fn issuer(&self, claims: &Object) -> Result<(), TokenFault> {
@@ -84,8 +82,8 @@ impl Expected {
     }
 }
 
-/// Checks everything about time, and gives the end.
-fn times(claims: &Object, now: i64) -> Result<i64, TokenFault> {
+/// Checks everything about time.
+fn check_times(claims: &Object, now: i64) -> Result<(), TokenFault> {
     let expires_at = seconds(claims, "exp")?.ok_or(TokenFault::Claim("exp"))?;
     let not_before = seconds(claims, "nbf")?;
     let issued_at = seconds(claims, "iat")?;
@@ -98,7 +96,7 @@ fn times(claims: &Object, now: i64) -> Result<i64, TokenFault> {
     if issued_at.is_some_and(|issued_at| expires_at.saturating_sub(issued_at) > LONGEST_LIFE) {
         return Err(TokenFault::LivesTooLong);
     }
-    Ok(expires_at)
+    Ok(())
 }
 
 /// A time in whole seconds; issuers may write fractions, which are cut off.

@@ -17,7 +17,7 @@ use keys::Keys;
 use parts::Parts;
 
 /// The most bytes a token may have.
-pub const MAX_TOKEN_LENGTH: usize = 8 * 1024;
+const MAX_TOKEN_LENGTH: usize = 8 * 1024;
 
 /// Checks tokens by one operator's settings.
 #[derive(Debug)]

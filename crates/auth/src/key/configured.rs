@@ -1,6 +1,7 @@
 //! The keys that an operator writes into the settings, as `key:role` or `key:role:name` with commas between. They are
 //! kept as hashes. No error repeats any part of an entry: where two parts are swapped, each of them may be the key.
 
+use gateway_core::owner::NAMES;
 use gateway_core::{Owner, Role};
 
 use super::{KeyHash, MAX_KEY_LENGTH, hash};
@@ -24,10 +25,7 @@ pub enum KeyListError {
     #[error("API key {0} has a role other than admin and user")]
     Role(usize),
     /// A name that cannot be an owner's.
-    #[error(
-        "the name of API key {0} has to be 1 to 64 characters of A-Z a-z 0-9 . _ @ -, may not start with key- and may \
-         not be local, which is whoever is asked for no credentials"
-    )]
+    #[error("the name of API key {0} must be {NAMES}")]
     Name(usize),
     /// The same key twice.
     #[error("API key {0} is the same as API key {1}")]
@@ -100,16 +98,6 @@ impl ConfiguredKeys {
         self.0.iter().filter(|key| key.weak)
     }
 
-    /// All keys, in the order of the settings.
-    pub fn iter(&self) -> impl Iterator<Item = &ConfiguredKey> {
-        self.0.iter()
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -134,7 +122,7 @@ mod tests {
     #[test]
     fn entries_have_roles_owners_and_strength() {
         let keys = ConfiguredKeys::parse(&format!(" {LONG}:admin , k2:user:ci@example.com,{LONG}2:user:ci,,")).unwrap();
-        assert_eq!(keys.len(), 3);
+        assert_eq!(keys.0.len(), 3);
         let found = keys.find(LONG).unwrap();
         assert_eq!((found.role, found.entry, found.weak), (Role::Admin, 1, false));
         assert_eq!(found.owner.as_str(), format!("key-{}", hash(LONG).to_hex().get(..8).unwrap()));

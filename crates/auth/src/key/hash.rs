@@ -2,10 +2,9 @@
 
 use std::fmt;
 
+use gateway_core::hex;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-
-use crate::hex;
 
 /// The SHA-256 hash of the whole text of a key.
 #[derive(Clone)]
@@ -24,15 +23,11 @@ impl KeyHash {
 
     /// The text for a store.
     pub fn to_hex(&self) -> String {
-        hex::encode(&self.0)
-    }
-
-    /// Whether `presented` is the key, in a time that does not depend on how nearly it is.
-    pub fn matches(&self, presented: &str) -> bool {
-        *self == hash(presented)
+        hex::encode(self.0)
     }
 }
 
+/// In a time that does not depend on how nearly they are the same.
 impl PartialEq for KeyHash {
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
@@ -52,12 +47,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hash_is_the_usual_one_and_matches_only_its_key() {
+    fn a_hash_is_the_usual_one_and_that_of_its_key_alone() {
         let abc = hash("abc");
         assert_eq!(abc.to_hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        assert!(abc.matches("abc"));
+        assert_eq!(abc, hash("abc"));
         for other in ["", "ab", "abcd", "ABC", "abc ", "abc\0"] {
-            assert!(!abc.matches(other), "{other:?}");
+            assert_ne!(abc, hash(other), "{other:?}");
         }
         assert_eq!(KeyHash::from_hex(&abc.to_hex()), Some(abc.clone()));
         assert_eq!(KeyHash::from_hex(&abc.to_hex().to_uppercase()), None);

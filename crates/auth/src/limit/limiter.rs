@@ -32,12 +32,7 @@ impl Limiter {
         Self { hasher: RandomState::new(), shards, shard_size: (max_entries / count).max(1) }
     }
 
-    /// Counts one request of `key` at `now_ms`, and says whether it is admitted.
-    pub fn take(&self, key: &str, now_ms: i64, rule: Rule) -> Decision {
-        self.take_many(key, now_ms, rule, 1)
-    }
-
-    /// Counts a request that is worth `cost`.
+    /// Counts a request of `key` that is worth `cost` at `now_ms`, and says whether it is admitted.
     pub fn take_many(&self, key: &str, now_ms: i64, rule: Rule, cost: u32) -> Decision {
         let Some(mut shard) = self.shard(key) else {
             return refused(now_ms, rule, cost);
@@ -55,22 +50,9 @@ impl Limiter {
         decision
     }
 
-    /// Whether one request of `key` would be admitted, without counting it.
-    pub fn peek(&self, key: &str, now_ms: i64, rule: Rule) -> Decision {
-        match self.shard(key) {
-            Some(shard) => check(shard.get(key).copied(), now_ms, rule, 1).0,
-            None => refused(now_ms, rule, 1),
-        }
-    }
-
     /// How many keys the table has.
-    pub fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     fn shard(&self, key: &str) -> Option<MutexGuard<'_, Shard>> {
@@ -124,8 +106,12 @@ mod tests {
     const RULE: Rule = Rule { per_window: 10, window_ms: 10_000, burst: 10 };
     const NOW: i64 = 1_700_000_000_000;
 
+    fn take(limiter: &Limiter, key: &str, now: i64) -> Decision {
+        limiter.take_many(key, now, RULE, 1)
+    }
+
     fn admitted(limiter: &Limiter, key: &str, now: i64, offered: usize) -> usize {
-        (0..offered).filter(|_| limiter.take(key, now, RULE).allowed).count()
+        (0..offered).filter(|_| take(limiter, key, now).allowed).count()
     }
 
     #[test]
@@ -138,14 +124,11 @@ mod tests {
     }
 
     #[test]
-    fn a_look_counts_nothing() {
+    fn a_request_counts_as_much_as_it_is_worth() {
         let limiter = Limiter::new(10);
-        for _ in 0..100 {
-            assert!(limiter.peek("a", NOW, RULE).allowed);
-        }
-        assert!(limiter.is_empty());
+        assert!(!limiter.take_many("a", NOW, RULE, 11).allowed);
         assert!(limiter.take_many("a", NOW, RULE, 10).allowed);
-        assert!(!limiter.peek("a", NOW, RULE).allowed);
+        assert!(!take(&limiter, "a", NOW).allowed);
     }
 
     #[test]
@@ -153,10 +136,9 @@ mod tests {
         let rule = Rule { per_window: 20, window_ms: 900_000, burst: 20 };
         let limiter = Limiter::new(10);
         for index in 0..20 {
-            assert!(limiter.peek("f", NOW + index, rule).allowed, "{index}");
-            limiter.take("f", NOW + index, rule);
+            assert!(limiter.take_many("f", NOW + index, rule, 1).allowed, "{index}");
         }
-        assert!(!limiter.peek("f", NOW + 20, rule).allowed);
+        assert!(!limiter.take_many("f", NOW + 20, rule, 1).allowed);
     }
 
     #[test]
@@ -164,19 +146,19 @@ mod tests {
         let limiter = Limiter::new(1_600);
         assert_eq!(admitted(&limiter, "greedy", NOW, 20), 10);
         for index in 0..100_000 {
-            limiter.take(&format!("flood-{index}"), NOW, RULE);
+            take(&limiter, &format!("flood-{index}"), NOW);
             assert!(index % 1000 != 0 || limiter.len() <= 1_600, "{}", limiter.len());
         }
-        assert!(!limiter.take("greedy", NOW, RULE).allowed);
+        assert!(!take(&limiter, "greedy", NOW).allowed);
     }
 
     #[test]
     fn idle_keys_are_dropped_first() {
         let limiter = Limiter::new(1);
-        limiter.take("a", NOW, RULE);
-        limiter.take("b", NOW + 5_000, RULE);
+        take(&limiter, "a", NOW);
+        take(&limiter, "b", NOW + 5_000);
         assert_eq!(limiter.len(), 1);
-        assert_eq!(limiter.peek("b", NOW + 5_000, RULE).remaining, 8);
+        assert_eq!(take(&limiter, "b", NOW + 5_000).remaining, 8);
     }
 
     #[test]
@@ -200,7 +182,7 @@ mod tests {
         let limiter = Limiter::new(1000);
         let base = u128::from_be_bytes([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
         let walked = (0..100_000u128)
-            .filter(|low| limiter.take(&bucket(IpAddr::from((base | low).to_be_bytes())), NOW, RULE).allowed)
+            .filter(|low| take(&limiter, &bucket(IpAddr::from((base | low).to_be_bytes())), NOW).allowed)
             .count();
         assert_eq!((walked, limiter.len()), (10, 1));
     }

@@ -1,21 +1,18 @@
 //! The events of jobs within one process: how far each is, what has happened to it, and who watches.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gateway_core::event::{EventId, JobEvent};
 use gateway_core::progress::Progress;
 use gateway_core::{JobId, Timestamp};
 
+use crate::entry::{KEPT_EVENTS, PREVIEWS_WANTED};
 use crate::watchers::Watchers;
-use crate::{EventReceiver, Heard};
+use crate::{EventReceiver, Heard, Replay};
 
-/// Events of a job that are kept for whoever was away.
-pub(crate) const KEPT: usize = 128;
 /// Ended jobs whose events are kept.
 const ENDED: usize = 1_000;
-/// How long a wish for previews is good.
-pub(crate) const WANTED_FOR: Duration = Duration::from_secs(60);
 /// Wishes beyond this are looked through for those of the past.
 const MANY_WISHES: usize = 1_024;
 
@@ -63,29 +60,27 @@ impl Events {
             EventId { number: self.latest.number + 1, ..self.latest }
         };
         let said = self.said.entry(job).or_default();
-        if said.len() >= KEPT {
+        if said.len() >= KEPT_EVENTS {
             said.pop_front();
         }
         said.push_back((self.latest, event.clone()));
         self.latest
     }
 
-    pub(crate) fn replay(&self, job: JobId, after: Option<EventId>) -> Vec<(EventId, JobEvent)> {
-        let Some(said) = self.said.get(&job) else { return Vec::new() };
-        // One that was not given out is no place to go on from.
-        let after = after.filter(|after| said.back().is_some_and(|(last, _)| after <= last)).unwrap_or_default();
-        said.iter().filter(|(id, _)| *id > after).cloned().collect()
+    pub(crate) fn replay(&self, job: JobId, after: Option<EventId>) -> Replay {
+        let said = self.said.get(&job).map(|said| said.iter().cloned().collect());
+        Replay::after(said.unwrap_or_default(), after)
     }
 
     pub(crate) fn want_previews(&mut self, job: JobId) {
         if self.previews.len() > MANY_WISHES {
-            self.previews.retain(|_, wanted| wanted.elapsed() < WANTED_FOR);
+            self.previews.retain(|_, wanted| wanted.elapsed() < PREVIEWS_WANTED);
         }
         self.previews.insert(job, Instant::now());
     }
 
     pub(crate) fn wants_previews(&self, job: JobId) -> bool {
-        self.previews.get(&job).is_some_and(|wanted| wanted.elapsed() < WANTED_FOR)
+        self.previews.get(&job).is_some_and(|wanted| wanted.elapsed() < PREVIEWS_WANTED)
     }
 
     pub(crate) fn watch(&self, job: JobId) -> EventReceiver {
@@ -120,7 +115,7 @@ mod tests {
         for _ in 0..1_000 {
             events.publish(job(1), JobEvent::Status(JobStatus::Running), Timestamp::from_millis(5));
         }
-        assert_eq!(events.replay(job(1), None).len(), KEPT);
+        assert_eq!(events.replay(job(1), None).missed.len(), KEPT_EVENTS);
         for number in 2..3_000 {
             events.publish(job(number), JobEvent::Status(JobStatus::Succeeded), Timestamp::from_millis(5));
         }

@@ -19,7 +19,9 @@ use gateway_core::{JobId, Timestamp};
 use tokio::sync::{Notify, broadcast};
 
 use crate::entry::COURTESY;
-use crate::{Broker, BrokerError, Control, Depth, Entry, EventReceiver, Offer, Receipt, Run, Taken, WorkerReport};
+use crate::{
+    Broker, BrokerError, Control, Depth, Entry, EventReceiver, Offer, Receipt, Replay, Run, Taken, WorkerReport,
+};
 use events::Events;
 use lanes::Lanes;
 
@@ -188,7 +190,7 @@ impl Broker for MemoryBroker {
         Ok(self.limiter.take_many(key, now().as_millis(), rule, cost))
     }
 
-    async fn replay(&self, job: JobId, after: Option<EventId>) -> Vec<(EventId, JobEvent)> {
+    async fn replay(&self, job: JobId, after: Option<EventId>) -> Replay {
         lock(&self.events).replay(job, after)
     }
 

@@ -32,15 +32,15 @@ use self::link::{Link, State};
 use self::listen::Ears;
 use self::scripts::Scripts;
 use self::writer::{Wish, Writer};
-use crate::entry::{COURTESY, OUT};
-use crate::{Broker, BrokerError, Control, Depth, Entry, EventReceiver, Offer, Receipt, Run, Taken, WorkerReport};
+use crate::entry::{COURTESY, OUT, PREVIEWS_WANTED};
+use crate::{
+    Broker, BrokerError, Control, Depth, Entry, EventReceiver, Offer, Receipt, Replay, Run, Taken, WorkerReport,
+};
 
 pub use self::look::{RedisLook, RedisUnseen};
 
 /// Whoever waits for work looks at least so often: a message may be lost.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long a wish for previews is good.
-const PREVIEW_SECONDS: u64 = 60;
 
 /// Why a broker over Redis can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -222,23 +222,21 @@ impl Broker for RedisBroker {
         Ok(Decision { allowed, remaining, reset_after_ms, retry_after_ms })
     }
 
-    async fn replay(&self, job: JobId, after: Option<EventId>) -> Vec<(EventId, JobEvent)> {
+    async fn replay(&self, job: JobId, after: Option<EventId>) -> Replay {
         type Said = Vec<(String, std::collections::HashMap<String, String>)>;
         let mut command = redis::pipe();
         command.cmd("XRANGE").arg(self.shared.link.key(&format!("said:{job}"))).arg("-").arg("+");
-        let Ok((said,)) = self.shared.link.send::<(Said,)>(&command).await else { return Vec::new() };
+        let Ok((said,)) = self.shared.link.send::<(Said,)>(&command).await else { return Replay::default() };
         let parsed = |(id, fields): &(String, std::collections::HashMap<String, String>)| {
             Some((id.parse::<EventId>().ok()?, serde_json::from_str(fields.get("event")?).ok()?))
         };
-        let said: Vec<(EventId, JobEvent)> = said.iter().filter_map(parsed).collect();
-        // One that was not given out is no place to go on from.
-        let after = after.filter(|after| said.last().is_some_and(|(last, _)| after <= last)).unwrap_or_default();
-        said.into_iter().filter(|(id, _)| *id > after).collect()
+        Replay::after(said.iter().filter_map(parsed).collect(), after)
     }
 
     async fn want_previews(&self, job: JobId) {
         let mut command = redis::pipe();
-        command.cmd("SET").arg(self.shared.link.key(&format!("previews:{job}"))).arg(1).arg("EX").arg(PREVIEW_SECONDS);
+        let key = self.shared.link.key(&format!("previews:{job}"));
+        command.cmd("SET").arg(key).arg(1).arg("PX").arg(claim::millis(PREVIEWS_WANTED));
         if let Err(error) = self.shared.link.send::<()>(command.ignore()).await {
             tracing::debug!(%error, "previews are not asked for");
         }

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::keys;
 use super::link::Link;
 use super::scripts::Scripts;
+use crate::entry::KEPT_EVENTS;
 use crate::{BrokerError, Entry, Receipt};
 
 /// Wishes that go together.
@@ -18,8 +19,7 @@ const TOGETHER: usize = 256;
 const BACKLOG: usize = 16_384;
 /// How long the progress of a job is kept that nobody writes any more.
 const PROGRESS_SECONDS: u64 = 3_600;
-/// Events of a job that are kept for whoever was away, and how long after the last one.
-const KEPT: usize = 128;
+/// How long the events of a job are kept after the last one.
 const KEPT_SECONDS: u64 = 3_600;
 
 pub(super) type Positions = Result<Vec<Option<u64>>, BrokerError>;
@@ -157,7 +157,7 @@ async fn enqueue(link: &Link, scripts: &Scripts, entries: &[Entry]) -> Positions
 
 async fn publish(link: &Link, scripts: &Scripts, events: Vec<(JobId, JobEvent)>) {
     let told = link.run::<i64>(&scripts.publish, |script| {
-        script.arg(KEPT).arg(KEPT_SECONDS).arg(PROGRESS_SECONDS);
+        script.arg(KEPT_EVENTS).arg(KEPT_SECONDS).arg(PROGRESS_SECONDS);
         for (job, event) in &events {
             let (kind, text) = match event {
                 JobEvent::Progress(progress) => ("progress", serde_json::to_string(progress)),

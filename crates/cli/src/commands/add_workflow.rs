@@ -11,25 +11,17 @@ use serde_json::{Value, json};
 
 use crate::cli::{AddWorkflow, Setting};
 use crate::exit::Failure;
-use crate::http::{Remote, elsewhere};
-use crate::stores::open_beside;
+use crate::http::Remote;
+use crate::place::Place;
 
 /// Registers through the gateway that holds the database, or straight into it.
 pub(crate) async fn run(setting: &Setting<'_>, args: AddWorkflow) -> Result<(), Failure> {
     let settings = setting.load(&Overrides::default())?;
     let new = read(&args)?;
     let id = new.id.clone();
-    let through_gateway = "the running gateway";
-    let (version, through): (i64, &str) = match &args.gateway {
-        Some(url) => (send(&Remote::new(url)?.with_key(&settings), &new, &args).await?, through_gateway),
-        None => match open_beside(&settings).await {
-            Ok(database) => (store(&database, new, args.replace).await?.into(), "the database"),
-            Err(held @ DbError::InUse { .. }) => {
-                let sent = send(&Remote::local(&settings)?, &new, &args).await;
-                (sent.map_err(|error| elsewhere(error, &held))?, through_gateway)
-            }
-            Err(error) => return Err(Failure::failed(error)),
-        },
+    let (version, through): (i64, &str) = match Place::open(&settings, args.gateway.as_deref()).await? {
+        Place::Database(database) => (store(&database, new, args.replace).await?.into(), "the database"),
+        Place::Gateway(remote) => (send(&remote, &new, &args).await?, "the running gateway"),
     };
     setting.output.say(format!("registered {id} version {version} (through {through})"));
     setting.output.say(format!("try it: comfyui-gateway submit {id} --wait"));

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use gateway_config::{Overrides, Settings};
-use gateway_core::audit::{AuditEntry, ChainCheck};
-use gateway_db::{AuditRecord, Database, DbError};
+use gateway_config::Overrides;
+use gateway_core::audit::{AuditRecord, ChainCheck};
+use gateway_db::Database;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use crate::cli::Setting;
 use crate::commands::submit::bar;
 use crate::exit::Failure;
-use crate::http::{Remote, elsewhere};
+use crate::http::{Remote, items_of};
 use crate::output::Output;
-use crate::stores::open_beside;
+use crate::place::Place;
 
 const PAGE: i64 = 1_000;
 
@@ -21,9 +21,9 @@ const PAGE: i64 = 1_000;
 pub(crate) async fn verify(setting: &Setting<'_>, gateway: Option<&str>) -> Result<(), Failure> {
     let settings = setting.load(&Overrides::default())?;
     let mut check = ChainCheck::default();
-    let walked = match gateway {
-        Some(url) => of_gateway(&Remote::new(url)?.with_key(&settings), &mut check, setting.output).await?,
-        None => of_settings(&settings, &mut check, setting.output).await?,
+    let walked = match Place::open(&settings, gateway).await? {
+        Place::Database(database) => of_database(&database, &mut check).await?,
+        Place::Gateway(remote) => of_gateway(&remote, &mut check, setting.output).await?,
     };
     let (entries, head) = check.head();
     setting.output.json(&json!({"entries": entries, "head": head, "firstBad": walked.err()}));
@@ -37,18 +37,6 @@ pub(crate) async fn verify(setting: &Setting<'_>, gateway: Option<&str>) -> Resu
         Err(seq) => Err(Failure::failed(format!(
             "entry {seq} was changed, removed or put in: the {entries} before it are good"
         ))),
-    }
-}
-
-/// In the database, or through the gateway that holds it.
-async fn of_settings(settings: &Settings, check: &mut ChainCheck, output: Output) -> Result<Result<(), i64>, Failure> {
-    match open_beside(settings).await {
-        Ok(database) => of_database(&database, check).await,
-        Err(held @ DbError::InUse { .. }) => {
-            let walked = of_gateway(&Remote::local(settings)?, check, output).await;
-            walked.map_err(|error| elsewhere(error, &held))
-        }
-        Err(error) => Err(Failure::failed(error)),
     }
 }
 
@@ -84,7 +72,7 @@ async fn all(remote: &Remote, bar: &ProgressBar, output: Output) -> Result<Vec<A
     let mut cursor = String::new();
     let mut told = false;
     loop {
-        let page = match remote.get_or_wait(&format!("/audit?limit=100{cursor}")).await? {
+        let mut page = match remote.get_or_wait(&format!("/audit?limit=100{cursor}")).await? {
             Ok(page) => page,
             Err(wait) => {
                 if !told && bar.is_hidden() && !output.is_json() {
@@ -96,8 +84,9 @@ async fn all(remote: &Remote, bar: &ProgressBar, output: Output) -> Result<Vec<A
                 continue;
             }
         };
-        let items = page.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-        records.extend(items.iter().filter_map(record));
+        for item in items_of(&mut page)? {
+            records.push(record(item)?);
+        }
         bar.set_position(percent(&records));
         bar.set_message(format!("{} entries", records.len()));
         match page.get("nextCursor").and_then(Value::as_str) {
@@ -120,17 +109,13 @@ fn percent(records: &[AuditRecord]) -> u64 {
     u64::try_from(records.len()).unwrap_or(u64::MAX).saturating_mul(100) / all
 }
 
-fn record(item: &Value) -> Option<AuditRecord> {
-    let text = |name: &str| item.get(name).and_then(Value::as_str).map(str::to_owned);
-    let entry = AuditEntry {
-        seq: item.get("seq")?.as_i64()?,
-        time: gateway_core::Timestamp::parse(&text("time")?)?,
-        actor: text("actor")?,
-        action: text("action")?,
-        target: text("target")?,
-        correlation_id: text("correlationId")?,
-        address: text("address")?,
-        detail: text("detail")?,
-    };
-    Some(AuditRecord { entry, hash: text("hash")? })
+/// An entry as the gateway lists it. One that can't be read is not passed over: without the newest the others are a whole
+/// chain still.
+fn record(item: Value) -> Result<AuditRecord, Failure> {
+    let seq = item.get("seq").and_then(Value::as_i64);
+    serde_json::from_value(item).map_err(|error| {
+        let which = seq.map_or_else(|| String::from("an entry"), |seq| format!("entry {seq}"));
+        let advice = "check with a program of the gateway's own version, or where the database is";
+        Failure::failed(format!("{which} can't be read as the gateway tells it: {error}")).adding(advice)
+    })
 }

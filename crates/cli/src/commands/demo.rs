@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use comfyui_sim::{SimConfig, Simulator, Switches};
+use comfyui_sim::{PreviewMethod, SimConfig, Simulator, Switches};
 use gateway_config::{DatabaseTarget, LogFilter, LogFormat, LogSettings, Overrides, Settings, StorageBackend};
 use gateway_db::Database;
 use gateway_storage::Storage;
@@ -75,7 +75,8 @@ fn keep_apart(settings: &mut Settings) {
 }
 
 async fn simulate() -> Result<Simulator, Failure> {
-    let switches = Switches { node_ms: 30, step_ms: 60, load_ms: 300, ..Switches::default() };
+    let switches =
+        Switches { node_ms: 30, step_ms: 60, load_ms: 300, preview_method: PreviewMethod::Jpeg, ..Switches::default() };
     Simulator::start(SimConfig { switches, ..SimConfig::default() })
         .await
         .map_err(|error| Failure::failed(format!("the simulated ComfyUI can't start: {error}")))

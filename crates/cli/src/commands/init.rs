@@ -11,8 +11,6 @@ use crate::exit::Failure;
 use crate::gateway::register_bundled;
 use crate::stores::open_beside;
 
-const EXAMPLE: &str = include_str!("../../../../.env.example");
-
 /// Makes folders, `.env` and the bundled workflows; says what it made; overwrites nothing.
 pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
     let (mut made, mut kept) = (Vec::new(), Vec::new());
@@ -61,7 +59,7 @@ fn write_new(path: &Path) -> Result<bool, Failure> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
-        Ok(mut file) => file.write_all(EXAMPLE.as_bytes()).map(|()| true).map_err(failed),
+        Ok(mut file) => file.write_all(gateway_config::env_example().as_bytes()).map(|()| true).map_err(failed),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(failed(error)),
     }

@@ -1,17 +1,18 @@
 //! `keys create`, `keys list` and `keys revoke`: in the database, or through the gateway that holds it.
 
 use gateway_auth::key::ApiKey;
-use gateway_config::{Overrides, Settings};
+use gateway_config::Overrides;
 use gateway_core::access::{KeyRights, MAX_WORKFLOWS};
+use gateway_core::owner::NAMES;
 use gateway_core::{Owner, Role, Timestamp};
-use gateway_db::{Database, DbError, NewAudit, StoredKey};
+use gateway_db::{Database, NewAudit, StoredKey};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::cli::{CreateKey, Keys, KeysCommand, Setting};
 use crate::exit::Failure;
-use crate::http::{Remote, elsewhere};
-use crate::stores::open_beside;
+use crate::http::Remote;
+use crate::place::Place;
 
 const DAY_MS: i64 = 86_400_000;
 /// Who did it, in the audit log.
@@ -28,96 +29,97 @@ pub(crate) async fn run(setting: &Setting<'_>, keys: Keys) -> Result<(), Failure
     }
 }
 
-/// Where the keys are.
-enum Place {
-    Database(Database),
-    /// A gateway that was named, or that holds the database.
-    Gateway(Remote, Option<DbError>),
+/// What a new key is to be.
+struct Wish {
+    name: String,
+    role: Role,
+    rights: KeyRights,
+    /// How long it is good for.
+    lasts_ms: Option<i64>,
 }
 
-impl Place {
-    async fn open(settings: &Settings, gateway: Option<&str>) -> Result<Self, Failure> {
-        if let Some(url) = gateway {
-            return Ok(Self::Gateway(Remote::new(url)?.with_key(settings), None));
+impl Wish {
+    /// What `args` ask for, where there can be such a key.
+    fn read(args: CreateKey) -> Result<Self, Failure> {
+        if Owner::named(&args.name).is_none() {
+            return Err(Failure::usage(format!("--name must be {NAMES}")));
         }
-        match open_beside(settings).await {
-            Ok(database) => Ok(Self::Database(database)),
-            Err(held @ DbError::InUse { .. }) => Ok(Self::Gateway(Remote::local(settings)?, Some(held))),
-            Err(error) => Err(Failure::failed(error)),
+        if args.workflow.len() > MAX_WORKFLOWS {
+            return Err(Failure::usage(format!("--workflow can be given {MAX_WORKFLOWS} times at most")));
         }
+        let rights = KeyRights {
+            rate_limit: args.rate_limit,
+            queue_limit: args.queue_limit,
+            running_limit: args.running_limit,
+            weight: args.weight,
+            workflows: Some(args.workflow).filter(|workflows| !workflows.is_empty()),
+            raw: args.raw,
+        };
+        Ok(Self {
+            name: args.name,
+            role: Role::parse(&args.role).ok_or_else(|| Failure::usage("--role must be admin or user"))?,
+            rights,
+            lasts_ms: args.expires_days.map(|days| i64::from(days) * DAY_MS),
+        })
+    }
+
+    /// Makes the key in the database.
+    async fn store(self, database: &Database) -> Result<Value, Failure> {
+        let secret = ApiKey::generate(&rand::random());
+        let now = database.now();
+        let key = StoredKey {
+            id: secret.id().to_owned(),
+            name: self.name,
+            role: self.role,
+            hash: secret.hash().to_hex(),
+            rights: self.rights,
+            created_at: now,
+            created_by: ACTOR.to_owned(),
+            expires_at: self.lasts_ms.map(|millis| now.plus_millis(millis)),
+            last_used_at: None,
+            revoked_at: None,
+        };
+        let mut made = key.shown();
+        made.insert(String::from("key"), json!(secret.expose()));
+        database.put_key(key).await.map_err(Failure::failed)?;
+        note(database, "key.create", secret.id()).await?;
+        Ok(Value::Object(made))
+    }
+
+    /// Has a gateway make the key.
+    async fn send(self, remote: &Remote) -> Result<Value, Failure> {
+        let mut body = json!(self.rights);
+        if let Some(object) = body.as_object_mut() {
+            object.insert(String::from("name"), json!(self.name));
+            object.insert(String::from("role"), json!(self.role.as_str()));
+            if let Some(millis) = self.lasts_ms {
+                object.insert(String::from("expiresAt"), json!(now()?.plus_millis(millis)));
+            }
+        }
+        remote.send(Method::POST, "/keys", Some(&body)).await
     }
 }
 
 async fn create(setting: &Setting<'_>, place: &Place, args: CreateKey) -> Result<(), Failure> {
-    let rights = KeyRights {
-        rate_limit: args.rate_limit,
-        queue_limit: args.queue_limit,
-        running_limit: args.running_limit,
-        weight: args.weight,
-        workflows: Some(args.workflow.clone()).filter(|workflows| !workflows.is_empty()),
-        raw: args.raw,
-    };
+    let wish = Wish::read(args)?;
+    let name = wish.name.clone();
     let made = match place {
-        Place::Database(database) => store(database, &args, rights).await?,
-        Place::Gateway(remote, held) => {
-            let mut body = json!(rights);
-            if let Some(object) = body.as_object_mut() {
-                object.insert(String::from("name"), json!(args.name));
-                object.insert(String::from("role"), json!(args.role));
-                if let Some(days) = args.expires_days {
-                    object.insert(String::from("expiresAt"), json!(now()?.plus_millis(i64::from(days) * DAY_MS)));
-                }
-            }
-            let made = remote.send(Method::POST, "/keys", Some(&body)).await;
-            made.map_err(|error| elsewhere(error, held.as_ref()))?
-        }
+        Place::Database(database) => wish.store(database).await?,
+        Place::Gateway(remote) => wish.send(remote).await?,
     };
     let key = made.get("key").and_then(Value::as_str).unwrap_or_default();
-    setting
-        .output
-        .say(format!("{key}\n\nIt is shown this once; send it as X-API-Key. Its jobs belong to {}.", args.name));
+    setting.output.say(format!("{key}\n\nIt is shown this once; send it as X-API-Key. Its jobs belong to {name}."));
     setting.output.json(&made);
     Ok(())
-}
-
-async fn store(database: &Database, args: &CreateKey, rights: KeyRights) -> Result<Value, Failure> {
-    let role = Role::parse(&args.role).ok_or_else(|| Failure::usage("--role must be admin or user"))?;
-    if Owner::named(&args.name).is_none() {
-        let allowed = "1 to 64 of A-Z, a-z, 0-9, ., _, @ and -, not beginning with key- and not local";
-        return Err(Failure::usage(format!("--name must be {allowed}")));
-    }
-    if args.workflow.len() > MAX_WORKFLOWS {
-        return Err(Failure::usage(format!("--workflow can be given {MAX_WORKFLOWS} times at most")));
-    }
-    let secret = ApiKey::generate(&rand::random());
-    let now = database.now();
-    let key = StoredKey {
-        id: secret.id().to_owned(),
-        name: args.name.clone(),
-        role,
-        hash: secret.hash().to_hex(),
-        rights,
-        created_at: now,
-        created_by: ACTOR.to_owned(),
-        expires_at: args.expires_days.map(|days| now.plus_millis(i64::from(days) * DAY_MS)),
-        last_used_at: None,
-        revoked_at: None,
-    };
-    database.put_key(key).await.map_err(Failure::failed)?;
-    note(database, "key.create", secret.id()).await?;
-    Ok(json!({"id": secret.id(), "name": args.name, "role": role.as_str(), "key": secret.expose()}))
 }
 
 async fn list(setting: &Setting<'_>, place: &Place) -> Result<(), Failure> {
     let items: Vec<Value> = match place {
         Place::Database(database) => {
             let keys = database.list_keys().await.map_err(Failure::failed)?;
-            keys.iter().map(view).collect()
+            keys.iter().map(|key| Value::Object(key.shown())).collect()
         }
-        Place::Gateway(remote, held) => {
-            let answer = remote.get("/keys").await.map_err(|error| elsewhere(error, held.as_ref()))?;
-            answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default()
-        }
+        Place::Gateway(remote) => remote.items("/keys").await?,
     };
     if items.is_empty() {
         setting.output.say("there are no keys in the database; `comfyui-gateway keys create --name NAME` makes one");
@@ -138,19 +140,6 @@ async fn list(setting: &Setting<'_>, place: &Place) -> Result<(), Failure> {
     Ok(())
 }
 
-fn view(key: &StoredKey) -> Value {
-    json!({
-        "id": key.id,
-        "name": key.name,
-        "role": key.role.as_str(),
-        "createdAt": key.created_at,
-        "createdBy": key.created_by,
-        "expiresAt": key.expires_at,
-        "lastUsedAt": key.last_used_at,
-        "revokedAt": key.revoked_at,
-    })
-}
-
 async fn revoke(setting: &Setting<'_>, place: &Place, id: &str) -> Result<(), Failure> {
     match place {
         Place::Database(database) => {
@@ -159,9 +148,8 @@ async fn revoke(setting: &Setting<'_>, place: &Place, id: &str) -> Result<(), Fa
             }
             note(database, "key.revoke", id).await?;
         }
-        Place::Gateway(remote, held) => {
-            let sent = remote.send(Method::DELETE, &format!("/keys/{id}"), None).await;
-            sent.map_err(|error| elsewhere(error, held.as_ref()))?;
+        Place::Gateway(remote) => {
+            remote.send(Method::DELETE, &format!("/keys/{id}"), None).await?;
         }
     }
     setting.output.say(format!("{id} is revoked: within a second no replica takes it any more"));

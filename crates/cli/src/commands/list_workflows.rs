@@ -1,22 +1,19 @@
 //! `list-workflows`.
 
-use gateway_config::{Overrides, Settings};
-use gateway_db::{DbError, WorkflowSummary};
+use gateway_config::Overrides;
 use serde_json::{Value, json};
 
 use crate::cli::{ListWorkflows, Setting};
 use crate::exit::Failure;
-use crate::http::{Remote, elsewhere};
-use crate::stores::open_beside;
+use crate::place::Place;
 
 /// Lists from the database, or from the gateway that holds it.
 pub(crate) async fn run(setting: &Setting<'_>, args: ListWorkflows) -> Result<(), Failure> {
     let settings = setting.load(&Overrides::default())?;
     let items = match &args.gateway {
-        Some(url) => of_gateway(&Remote::new(url)?.with_key(&settings)).await?,
         // A look makes nothing.
         None if settings.database.file().is_some_and(|path| !path.exists()) => Vec::new(),
-        None => of_database(&settings).await?,
+        gateway => list(&Place::open(&settings, gateway.as_deref()).await?).await?,
     };
     if items.is_empty() {
         setting.output.say("no workflows are registered; `comfyui-gateway init` registers the bundled ones");
@@ -30,23 +27,12 @@ pub(crate) async fn run(setting: &Setting<'_>, args: ListWorkflows) -> Result<()
     Ok(())
 }
 
-async fn of_gateway(remote: &Remote) -> Result<Vec<Value>, Failure> {
-    let answer = remote.get("/workflows").await?;
-    Ok(answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default())
-}
-
-async fn of_database(settings: &Settings) -> Result<Vec<Value>, Failure> {
-    let opened = open_beside(settings).await;
-    let view =
-        |w: WorkflowSummary| json!({"id": w.id, "name": w.name, "description": w.description, "version": w.version});
-    match opened {
-        Ok(database) => {
+async fn list(place: &Place) -> Result<Vec<Value>, Failure> {
+    match place {
+        Place::Database(database) => {
             let workflows = database.list_workflows().await.map_err(Failure::failed)?;
-            Ok(workflows.into_iter().map(view).collect())
+            Ok(workflows.iter().map(|workflow| Value::Object(workflow.shown())).collect())
         }
-        Err(held @ DbError::InUse { .. }) => {
-            of_gateway(&Remote::local(settings)?).await.map_err(|error| elsewhere(error, &held))
-        }
-        Err(error) => Err(Failure::failed(error)),
+        Place::Gateway(remote) => remote.items("/workflows").await,
     }
 }

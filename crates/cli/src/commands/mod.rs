@@ -8,6 +8,7 @@ pub(crate) mod health;
 pub(crate) mod init;
 pub(crate) mod keys;
 pub(crate) mod list_workflows;
+pub(crate) mod mcp;
 pub(crate) mod openapi;
 pub(crate) mod run;
 pub(crate) mod sim;

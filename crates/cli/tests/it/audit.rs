@@ -68,7 +68,7 @@ fn where_a_gateway_holds_the_database_it_is_asked_with_the_key_of_the_settings()
     let before = make(&place, "before");
     let _gateway = place.start_gateway();
     place.run(&["audit", "verify"]).expect(1).says(&["AUTH_FAILED (401)"]);
-    place.run(&["keys", "create", "--name", "shop"]).expect(1).says(&["AUTH_FAILED (401)"]);
+    place.run(&["keys", "create", "--name", "shop"]).expect(1).says(&["AUTH_FAILED (401)", "GATEWAY_API_KEY"]);
     place.set("GATEWAY_API_KEY", ADMIN);
     let made = make(&place, "shop");
     place.run(&["keys", "revoke", &before]).expect(0);
@@ -83,6 +83,30 @@ fn where_a_gateway_holds_the_database_it_is_asked_with_the_key_of_the_settings()
     place.run(&["audit", "verify"]).expect(0);
     place.set("GATEWAY_API_KEY", "wrong");
     place.run(&["audit", "verify"]).expect(1).says(&["AUTH_FAILED (401)"]);
+}
+
+#[test]
+fn keys_and_workflows_are_shown_alike_by_the_database_and_by_a_gateway() {
+    let mut place = Place::new();
+    place.set("API_KEYS", &format!("{ADMIN}:admin:boss"));
+    place.set("GATEWAY_API_KEY", ADMIN);
+    place.run(&["init"]).expect(0);
+    let rights = ["--rate-limit=5", "--workflow=icon_512", "--raw", "--expires-days=2"];
+    let create = [&["--json", "keys", "create", "--name", "shop"][..], &rights].concat();
+    let fields = |made: &Value| made.as_object().expect("a key").keys().cloned().collect::<Vec<_>>();
+    let lists = |place: &Place| {
+        [&["keys", "list"][..], &["list-workflows"]]
+            .map(|list| place.run(&[&["--json"][..], list].concat()).expect(0).json())
+    };
+    let by_database = place.run(&create).expect(0).json();
+    assert_eq!((&by_database["rateLimit"], &by_database["workflows"]), (&json!(5), &json!(["icon_512"])));
+    let listed = lists(&place);
+    let _gateway = place.start_gateway();
+    assert_eq!(lists(&place), listed);
+    assert_eq!(fields(&place.run(&create).expect(0).json()), fields(&by_database));
+    for (name, role, told) in [("key-1", "user", "--name must be"), ("shop", "root", "--role must be")] {
+        place.run(&["keys", "create", "--name", name, "--role", role]).expect(2).says(&[told]);
+    }
 }
 
 #[test]

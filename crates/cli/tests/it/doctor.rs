@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use gateway_testkit::Receiver;
+use gateway_testkit::stack::Redis;
 use serde_json::Value;
 
-use crate::support::{Ended, Place, Process, url_of};
+use crate::support::{Ended, Place, Process, server, url_of};
 
 /// A port of this machine where nobody listens.
 const NOWHERE: &str = "127.0.0.1:9";
@@ -331,20 +332,20 @@ async fn a_test_message_is_sent_as_webhooks_are_where_that_is_asked_for() {
     the(&ended.json(), "webhooks", "error", "connect: ");
 }
 
-#[test]
-#[expect(clippy::disallowed_methods, reason = "the test command tells where its servers are")]
-fn a_redis_is_looked_at_and_its_clock_compared_and_nothing_is_left_there() {
-    let Ok(redis) = std::env::var("TEST_REDIS_URL") else {
-        assert!(std::env::var("TEST_WITHOUT_REDIS").is_ok(), "no Redis: run the tests by `cargo xtask test`");
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_is_looked_at_and_its_clock_compared_and_nothing_is_left_there() {
+    if server("REDIS").is_none() {
         return;
-    };
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let redis = Redis::start(folder.path(), true).await;
     let (mut place, _comfyui) = sound();
-    place.set("REDIS_URL", &redis);
+    place.set("REDIS_URL", &redis.url());
     let report = place.run(&["--json", "doctor"]).expect(0).json();
-    let looked = found(&report, "redis", "");
-    assert!(!looked.is_empty() && found(&report, "redis", "error").is_empty(), "{report:#}");
+    the(&report, "redis", "ok", "drops nothing (noeviction), and keeps it (append-only file)");
     let clock = the(&report, "clock", "ok", "within 2 s");
     assert!(clock["seen"].as_str().unwrap().contains("redis://"), "{clock}");
     the(&report, "configuration", "warning", "DATABASE_URL is a file");
     the(&report, "configuration", "warning", "STORAGE_PROVIDER=local");
+    assert_eq!(redis.ask(&["dbsize"]), "0", "something is left there");
 }

@@ -2,8 +2,8 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 9] =
-    ["init", "add-workflow", "list-workflows", "run", "worker", "health", "submit", "sim", "demo"];
+const COMMANDS: [&str; 10] =
+    ["init", "add-workflow", "list-workflows", "run", "worker", "health", "submit", "mcp", "sim", "demo"];
 
 #[test]
 fn help_names_every_command_and_what_the_exit_codes_mean() {

@@ -4,17 +4,19 @@ use std::path::PathBuf;
 
 use gateway_testkit::chaos::{Place, Scale, run, table};
 
+use crate::support::server;
+
 /// Runs one; without a Postgres and a Redis server only what needs neither.
-#[expect(clippy::disallowed_methods, reason = "the test command tells where its servers are")]
 async fn holds(number: u32) {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_comfyui-gateway"));
-    let postgres = std::env::var("TEST_POSTGRES_URL").ok();
-    let without = ["TEST_WITHOUT_POSTGRES", "TEST_WITHOUT_REDIS"].iter().any(|name| std::env::var(name).is_ok());
-    if number != 0 && without {
-        return;
-    }
-    assert!(number == 0 || postgres.is_some(), "no Postgres: run the tests by `cargo xtask test`");
-    let place = Place { binary, postgres: postgres.unwrap_or_default(), scale: Scale::Short, seed: 3 };
+    let postgres = match number {
+        0 => String::new(),
+        _ => match (server("POSTGRES"), server("REDIS")) {
+            (Some(postgres), Some(_)) => postgres,
+            _ => return,
+        },
+    };
+    let place = Place { binary, postgres, scale: Scale::Short, seed: 3 };
     let outcome = run(number, &place).await;
     assert!(outcome.broken.is_empty(), "{}", table(&[outcome]));
 }

@@ -2,18 +2,18 @@
 //! its loudest, in the database byte for byte, in Redis, messages, answers, outputs and ComfyUI's history; with jobs that
 //! end in every way, and a process that is killed. The same run without privacy mode shows that the search finds it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use comfyui_sim::{FailNode, SimConfig, Simulator};
 use gateway_core::Timestamp;
 use gateway_testkit::stack::{Postgres, Process as Server, Redis};
-use gateway_testkit::{Receiver, sampler_workflow, until};
+use gateway_testkit::{Receiver, files_below, read_below, sampler_workflow, until};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use crate::support::{Place, Process, url_of};
+use crate::support::{Place, Process, server, url_of};
 
 const CANARY: &str = "canary7prompt";
 const NUMBER: u64 = 31_415_926;
@@ -37,8 +37,8 @@ impl Search {
     }
 
     fn look_into(&mut self, place: &'static str, folder: &Path) {
-        for file in files_below(folder) {
-            self.look(place, std::fs::read(file).expect("a file"));
+        for (_, bytes) in read_below(folder) {
+            self.look(place, bytes);
         }
     }
 
@@ -48,11 +48,6 @@ impl Search {
         places.dedup();
         places
     }
-}
-
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let paths = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 /// A gateway under way, with those that it talks to.
@@ -118,8 +113,7 @@ impl Scene {
     fn stop_gateway(&mut self, hard: bool) {
         let gateway = self.gateway.take().expect("it runs");
         if hard {
-            self.log.push_str(&gateway.err.text());
-            return drop(gateway);
+            return self.log.push_str(&gateway.kill());
         }
         gateway.terminate();
         let ended = gateway.end();
@@ -295,17 +289,24 @@ async fn be_refused(scene: &mut Scene) {
     }
     let image = json!({"image": {"base64": format!("{CANARY}!")}});
     scene.send(Method::POST, "/jobs", Some(&json!({"workflowId": "copy", "inputs": image})), 422).await;
+    // The same, and one that is not refused, as an agent asks for it.
+    for inputs in [json!({"prompt": CANARY, "seed": CANARY}), about(json!({"steps": 3}))] {
+        let params = json!({"name": "paint", "arguments": inputs});
+        let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+        scene.send(Method::POST, "/mcp", Some(&call), 200).await;
+    }
 }
 
 /// Waits until all that follows from the ends of jobs is done.
 async fn settle(scene: &Scene, jobs: &[(String, &'static str)], private: bool) {
-    until("every end was told", || async {
+    until("every end, and how far a job is, was told", || async {
         let told: Vec<Value> = scene.receiver.requests().iter().map(|request| request.json()).collect();
         let is_told = |(id, status): &(String, &str)| {
             let kind = format!("job.{status}");
             told.iter().any(|message| message["type"] == kind.as_str() && message["data"]["jobId"] == id.as_str())
         };
-        jobs.iter().all(is_told).then_some(())
+        let progress = told.iter().any(|message| message["type"] == "job.progress");
+        (progress && jobs.iter().all(is_told)).then_some(())
     })
     .await;
     if !private {
@@ -371,10 +372,11 @@ fn nowhere(search: &Search) {
 
 async fn with_a_file(private: bool) -> Search {
     let (mut search, place) = play(Place::new(), &["run"], private).await;
-    for file in files_below(&place.path("data")) {
-        if file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("gateway.db")) {
-            search.look("the database", std::fs::read(file).expect("a file"));
-        }
+    let mut files = read_below(&place.path("data"));
+    files.retain(|(path, _)| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("gateway.db")));
+    assert!(files.iter().any(|(path, _)| path.ends_with("gateway.db")), "the database is not there");
+    for (_, bytes) in files {
+        search.look("the database", bytes);
     }
     search
 }
@@ -395,14 +397,8 @@ async fn without_privacy_mode_the_same_search_finds_it() {
 }
 
 /// Where Postgres is; `None` where the test command has left out a server that is needed.
-#[expect(clippy::disallowed_methods, reason = "the test command tells where its servers are")]
 fn servers() -> Option<String> {
-    if ["TEST_WITHOUT_POSTGRES", "TEST_WITHOUT_REDIS"].iter().any(|name| std::env::var(name).is_ok()) {
-        return None;
-    }
-    let [postgres, _redis] = ["TEST_POSTGRES_URL", "TEST_REDIS_URL"]
-        .map(|name| std::env::var(name).unwrap_or_else(|_| panic!("no {name}: run the tests by `cargo xtask test`")));
-    Some(postgres)
+    server("POSTGRES").filter(|_| server("REDIS").is_some())
 }
 
 /// Every row of every table.

@@ -27,6 +27,16 @@ pub(crate) fn until<T>(what: impl Fn() -> String, mut check: impl FnMut() -> Opt
     }
 }
 
+/// The URL of the server that the test command has, `name` being POSTGRES or REDIS; `None` where it has left that out.
+#[expect(clippy::disallowed_methods, reason = "the test command tells where its servers are")]
+pub(crate) fn server(name: &str) -> Option<String> {
+    if std::env::var(format!("TEST_WITHOUT_{name}")).is_ok() {
+        return None;
+    }
+    let url = std::env::var(format!("TEST_{name}_URL"));
+    Some(url.unwrap_or_else(|_| panic!("no TEST_{name}_URL: run the tests by `cargo xtask test`")))
+}
+
 /// An empty folder and the variables that commands run there see. Those of the machine are hidden from them.
 pub(crate) struct Place {
     folder: TempDir,
@@ -60,6 +70,11 @@ impl Place {
 
     pub(crate) fn get(&self, name: &str) -> &str {
         self.variables.get(name).unwrap_or_else(|| panic!("{name} is not set"))
+    }
+
+    /// All that is set.
+    pub(crate) fn variables(&self) -> &BTreeMap<String, String> {
+        &self.variables
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -177,6 +192,13 @@ impl Process {
     pub(crate) fn terminate(&self) {
         let kill = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.id())]).status();
         assert!(kill.expect("a shell").success(), "the process {} is gone", self.id());
+    }
+
+    /// Ends it by a signal that it can't hear; gives all that it wrote until then.
+    pub(crate) fn kill(mut self) -> String {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("its end");
+        format!("{}\n{}", self.out.whole(), self.err.whole())
     }
 
     /// Waits for its end.

@@ -9,7 +9,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-use crate::support::{Place, url_of};
+use crate::support::{Place, server, url_of};
 
 /// A front that speaks TLS and passes on to `behind`; gives its address and its certificate.
 async fn front(behind: SocketAddr) -> (SocketAddr, String) {
@@ -79,12 +79,8 @@ async fn a_comfyui_behind_tls_runs_jobs_and_tells_their_progress() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::disallowed_methods, reason = "the test command tells where its servers are")]
 async fn a_redis_behind_tls_carries_the_queue_and_one_that_is_not_trusted_does_not() {
-    let Ok(redis) = std::env::var("TEST_REDIS_URL") else {
-        assert!(std::env::var("TEST_WITHOUT_REDIS").is_ok(), "no Redis: run the tests by `cargo xtask test`");
-        return;
-    };
+    let Some(redis) = server("REDIS") else { return };
     let (mut place, _comfyui) = Place::with_comfyui(&[]);
     let (address, certificate) = front(redis.trim_start_matches("redis://").parse().expect("an address")).await;
     place.set("REDIS_URL", &format!("rediss://localhost:{}", address.port()));

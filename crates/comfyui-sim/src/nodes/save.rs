@@ -81,7 +81,8 @@ fn save_animation(job: &Job) -> Result<Made, NodeError> {
     let target = target(job, pictures.size())?;
     let frame = pictures.frames.first().cloned().unwrap_or_default();
     let (ending, file) = if job.definition.class == "SaveAnimatedPNG" {
-        ("png", picture::png(&frame, pictures.alpha, &extras(job)).map_err(|error| failed(&error))?)
+        let extras = PngExtras { own_chunks: true, ..extras(job) };
+        ("png", picture::png(&frame, pictures.alpha, &extras).map_err(|error| failed(&error))?)
     } else {
         let file = picture::webp(&DynamicImage::ImageRgba8(frame)).map_err(|error| failed(&error))?;
         ("webp", file.into())
@@ -193,7 +194,7 @@ fn expanded(prefix: &str, size: (u32, u32)) -> String {
     values.iter().fold(prefix.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
-/// The text chunks: the prompt, and each key of `extra_pnginfo`.
+/// The texts of a PNG: the prompt, and each key of `extra_pnginfo`.
 fn extras(job: &Job) -> PngExtras {
     let mut texts = Vec::new();
     if !job.shop.switches.disable_metadata {
@@ -202,7 +203,7 @@ fn extras(job: &Job) -> PngExtras {
         texts.extend(info.into_iter().flatten().filter(|(key, _)| (1..80).contains(&key.len())).map(text_chunk));
     }
     let at_least = usize::try_from(job.shop.switches.output_bytes).unwrap_or(usize::MAX);
-    PngExtras { texts, at_least }
+    PngExtras { texts, own_chunks: false, at_least }
 }
 
 fn text_chunk((key, value): (&String, &Value)) -> (String, String) {

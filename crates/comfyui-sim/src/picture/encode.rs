@@ -1,4 +1,4 @@
-//! PNG with the text chunks that ComfyUI writes, and the formats of previews.
+//! PNG with the chunks of text that ComfyUI writes, and the formats of previews.
 //! Padding is an ancillary chunk of zeros that every file of one size shares.
 
 use std::io::Cursor;
@@ -21,8 +21,10 @@ const CHUNK_OVERHEAD: usize = 12;
 /// What a PNG carries besides its picture.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PngExtras {
-    /// Text chunks: key and ASCII text.
+    /// Key and ASCII text of each text.
     pub(crate) texts: Vec<(String, String)>,
+    /// Whether the texts are in chunks `comf` after the picture, as in animations, in place of text chunks before it.
+    pub(crate) own_chunks: bool,
     /// The file is padded to at least so many bytes.
     pub(crate) at_least: usize,
 }
@@ -34,14 +36,21 @@ pub(crate) fn png(picture: &RgbaImage, alpha: bool, extras: &PngExtras) -> Resul
     encoder.set_color(if alpha { png::ColorType::Rgba } else { png::ColorType::Rgb });
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::Fastest);
-    for (key, text) in &extras.texts {
-        encoder.add_text_chunk(key.clone(), text.clone())?;
+    if !extras.own_chunks {
+        for (key, text) in &extras.texts {
+            encoder.add_text_chunk(key.clone(), text.clone())?;
+        }
     }
     let mut writer = encoder.write_header()?;
     if alpha {
         writer.write_image_data(picture.as_raw())?;
     } else {
         writer.write_image_data(&without_alpha(picture))?;
+    }
+    if extras.own_chunks {
+        for (key, text) in &extras.texts {
+            writer.write_chunk(ChunkType(*b"comf"), format!("{key}\0{text}").as_bytes())?;
+        }
     }
     writer.finish()?;
     if bytes.len() >= extras.at_least {
@@ -102,7 +111,7 @@ mod tests {
     #[test]
     fn a_padded_png_has_the_wanted_size_and_still_decodes() {
         let picture = RgbaImage::from_pixel(5, 4, image::Rgba([1, 2, 3, 255]));
-        let extras = PngExtras { texts: vec![("prompt".into(), "{}".into())], at_least: 100_000 };
+        let extras = PngExtras { texts: vec![("prompt".into(), "{}".into())], at_least: 100_000, ..Default::default() };
         for _ in 0..2 {
             let file = png(&picture, false, &extras).unwrap();
             assert!(file.len() >= 100_000 && file.own_len() < 1000, "{} {}", file.len(), file.own_len());

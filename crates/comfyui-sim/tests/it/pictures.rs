@@ -201,6 +201,34 @@ async fn saved_files_carry_prompt_and_workflow_unless_that_is_switched_off() {
     assert_eq!(texts(&body).await, []);
 }
 
+/// The chunks of a PNG: their names and what they hold.
+fn chunks(file: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let (mut rest, mut chunks) = (&file[8..], Vec::new());
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        chunks.push((String::from_utf8_lossy(&after[..4]).into_owned(), after[4..4 + length].to_vec()));
+        rest = &after[4 + length + 4..];
+    }
+    chunks
+}
+
+#[tokio::test]
+async fn animations_carry_them_in_chunks_of_their_own_behind_the_picture() {
+    let server = Server::start().await;
+    let mut prompt = small(7);
+    prompt["2"] = json!({"class_type": "SaveAnimatedPNG", "inputs": {
+        "images": ["1", 0], "filename_prefix": "moving", "fps": 6.0, "compress_level": 4
+    }});
+    let body = json!({"prompt": prompt, "extra_data": {"extra_pnginfo": {"workflow": {"id": 1}}}});
+    let entry = server.finished(&server.submit(body).await).await;
+    let chunks = chunks(&server.first_picture(&entry).await);
+    let names: Vec<&str> = chunks.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["IHDR", "IDAT", "comf", "comf", "IEND"]);
+    let told = chunks[2].1.strip_prefix(b"prompt\0").unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(told).unwrap(), prompt);
+    assert_eq!(chunks[3].1, b"workflow\0{\"id\": 1}");
+}
+
 #[tokio::test]
 async fn files_are_padded_and_still_pictures() {
     let server = Server::switched(|switches| switches.output_bytes = 3_000_000).await;

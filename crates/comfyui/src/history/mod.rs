@@ -66,11 +66,8 @@ impl ComfyClient {
         count: u32,
         wanted: impl Fn(&Value) -> bool,
     ) -> Result<Option<(String, HistoryEntry)>, CallError> {
-        let count = count.to_string();
-        let answer = self.transport().get(&["history"], &[("max_items", &count)]).await?;
-        let answer: HistoryAnswer = self.transport().read_json("GET /history", answer).await?;
-        let mut entries = answer.into_entries().map(|(id, raw)| (id, HistoryEntry::from_raw(raw)));
-        Ok(entries.find(|(_, entry)| wanted(&entry.extra_data)))
+        let mut latest = self.latest(count).await?;
+        Ok(latest.find(|(_, entry)| wanted(&entry.extra_data)))
     }
 
     /// `GET /history` with `max_items`: the ids of the latest `count` prompts that have ended, each with its `extra_data`.
@@ -78,11 +75,15 @@ impl ComfyClient {
     /// # Errors
     /// [`CallError`] as for every call.
     pub async fn latest_in_history(&self, count: u32) -> Result<Vec<(String, Value)>, CallError> {
+        let latest = self.latest(count).await?;
+        Ok(latest.map(|(id, entry)| (id, entry.extra_data)).collect())
+    }
+
+    async fn latest(&self, count: u32) -> Result<impl Iterator<Item = (String, HistoryEntry)>, CallError> {
         let count = count.to_string();
         let answer = self.transport().get(&["history"], &[("max_items", &count)]).await?;
         let answer: HistoryAnswer = self.transport().read_json("GET /history", answer).await?;
-        let entries = answer.into_entries().map(|(id, raw)| (id, HistoryEntry::from_raw(raw).extra_data));
-        Ok(entries.collect())
+        Ok(answer.into_entries().map(|(id, raw)| (id, HistoryEntry::from_raw(raw))))
     }
 
     /// `POST /history` with `delete`: forgets one entry. Files stay. Unknown ids are fine.

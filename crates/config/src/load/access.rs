@@ -11,7 +11,8 @@ use gateway_core::comfyui_holes::FLOOR;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::parse::{Reader, is_pem};
+use crate::parse::Reader;
+use crate::secrets::{is_key, is_pem};
 use crate::settings::{AccessSettings, Environment, Origins, RateSettings, RawSettings, TlsSettings};
 
 pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> AccessSettings {
@@ -153,7 +154,8 @@ fn origins(reader: &mut Reader<'_>) -> Origins {
 
 fn tls(reader: &mut Reader<'_>) -> Option<TlsSettings> {
     for name in ["TLS_CERT", "TLS_KEY"] {
-        if is_pem(&reader.text(name)) {
+        let text = reader.text(name);
+        if is_key(&text) && !Path::new(&text).exists() {
             reader.fault(name, "must be the path of a PEM file");
         }
     }

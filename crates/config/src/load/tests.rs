@@ -108,6 +108,7 @@ fn secrets_are_shown_nowhere() {
 #[test]
 fn a_key_where_a_path_belongs_is_shown_nowhere() {
     let pem = "-----BEGIN PRIVATE KEY-----\\nhunter2\\n-----END PRIVATE KEY-----";
+    let bare = "MC4CAQAwBQYDK2VwBCIEIJhunter2hunter2hunter2hunter2hunter2hunter2";
     for (line, parts) in [
         (format!("JWT_PUBLIC_KEY=\"{pem}\""), ["JWT_PUBLIC_KEY is (secret)", "give the public key"]),
         (format!("JWT_JWKS_FILE=\"{pem}\""), ["JWT_JWKS_FILE is (secret)", "can't be read"]),
@@ -117,6 +118,8 @@ fn a_key_where_a_path_belongs_is_shown_nowhere() {
         ),
         (format!("TLS_CERT=\"{pem}\"\nTLS_KEY=key.pem"), ["TLS_CERT is (secret)", "must be the path of a PEM file"]),
         (format!("TLS_CERT=cert.pem\nTLS_KEY=\"{pem}\""), ["TLS_KEY is (secret)", "must be the path of a PEM file"]),
+        (format!("TLS_CERT=cert.pem\nTLS_KEY={bare}"), ["TLS_KEY is (secret)", "must be the path of a PEM file"]),
+        (format!("JWT_PUBLIC_KEY={bare}"), ["JWT_PUBLIC_KEY is (secret)", "can't be read"]),
     ] {
         let text = faults(&line);
         assert!(parts.iter().all(|part| text.contains(part)) && !text.contains("hunter2"), "{line}: {text}");
@@ -222,6 +225,24 @@ fn the_command_line_wins_over_the_file_and_unknown_names_are_told() {
 }
 
 #[test]
+fn what_is_empty_on_the_command_line_hides_nothing_that_the_file_says() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"HOST=127.0.0.1\n").unwrap();
+    let host = |value: &str| load(file.path(), &Overrides::default().with("HOST", Some(value))).unwrap().http.host;
+    assert_eq!((host(""), host(" "), host("::1")), ("127.0.0.1".into(), "127.0.0.1".into(), "::1".into()));
+}
+
+#[test]
+fn variables_of_a_file_that_hold_secrets_are_known_however_they_are_written() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let text = "# JWT_SECRET=x\nexport API_KEYS=k:admin\n  S3_SECRET_KEY = 's3cret'\nREDIS_URL=\nPORT=1\n\
+                DATABASE_URL=postgres://a:s3cret@h/db\nCOMFYUI_URL=http://one,http://a:s3cret@two\n";
+    file.write_all(text.as_bytes()).unwrap();
+    assert_eq!(crate::secrets_in(file.path()), ["COMFYUI_URL", "API_KEYS", "DATABASE_URL", "S3_SECRET_KEY"]);
+    assert_eq!(crate::secrets_in(Path::new("/nonexistent/.env")), [""; 0]);
+}
+
+#[test]
 fn a_broken_env_file_is_named() {
     let text = faults("PORT='3000\n");
     assert!(text.contains("can't be read: line 1 is not NAME=value"), "{text}");
@@ -230,15 +251,24 @@ fn a_broken_env_file_is_named() {
 }
 
 #[test]
-fn the_example_file_names_every_variable_with_its_default() {
-    let example = include_str!("../../../../.env.example");
+fn what_the_table_says_of_numbers_is_what_is_taken() {
+    let mut numbers = 0;
     for variable in VARIABLES {
-        let line = format!("{}={}", variable.name, variable.default);
+        let Err(error) = from_file(&format!("{}=-1", variable.name)) else { continue };
+        let text = error.to_string();
+        let Some((_, range)) = text.split_once("a whole number from ") else { continue };
+        let (low, high) = range.lines().next().unwrap().split_once(" to ").unwrap();
+        let told = format!("{low}–{high}");
+        let most = (low == "0").then(|| format!("at most {high}"));
+        let purpose = variable.purpose;
         assert!(
-            example.lines().any(|l| l.trim_start_matches("# ").trim_start_matches('#') == line),
-            ".env.example lacks `{line}`"
+            purpose.contains(&told) || most.is_some_and(|most| purpose.contains(&most)),
+            "{} takes {told}; the table says: {purpose}",
+            variable.name
         );
+        numbers += 1;
     }
+    assert!(numbers > 25, "only {numbers} are numbers");
 }
 
 #[test]

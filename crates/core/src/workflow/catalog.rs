@@ -8,6 +8,7 @@ use serde_json::{Map, Number, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::files::FileKind;
+use crate::hex;
 
 /// The node classes of a ComfyUI server.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -73,7 +74,7 @@ impl NodeCatalog {
     /// The same for catalogs that say the same.
     pub fn digest(&self) -> String {
         let text = serde_json::to_vec(self).unwrap_or_default();
-        Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(Sha256::digest(text).get(..16).unwrap_or_default())
     }
 
     /// How many classes there are.

@@ -88,7 +88,7 @@ impl Workflow {
                 let (graph, declared) = (graph.raw.clone(), source.outputs.to_vec());
                 Ok(Self { graph, template, schema, outputs, declared })
             }
-            _ => Err(in_order(faults)),
+            _ => Err(Fault::in_order(faults)),
         }
     }
 
@@ -109,7 +109,7 @@ impl Workflow {
         resolution.accept(inputs, params);
         resolution.fill(draw_seed);
         resolution.check();
-        if resolution.faults.is_empty() { Ok(resolution.values) } else { Err(in_order(resolution.faults)) }
+        if resolution.faults.is_empty() { Ok(resolution.values) } else { Err(Fault::in_order(resolution.faults)) }
     }
 
     /// The graph for ComfyUI with `resolved` in place of the placeholders. Files must be names by then.
@@ -139,7 +139,7 @@ impl Workflow {
                 }
             }
         }
-        if faults.is_empty() { Ok(graph) } else { Err(in_order(faults)) }
+        if faults.is_empty() { Ok(graph) } else { Err(Fault::in_order(faults)) }
     }
 
     /// What every run needs, whatever its caller sends.
@@ -237,10 +237,4 @@ impl Workflow {
         let mut inputs = self.template.inputs.iter();
         inputs.find(|each| each.node == node_id && each.input == input).map_or(&[], |each| &each.names)
     }
-}
-
-fn in_order(mut faults: Vec<Fault>) -> Vec<Fault> {
-    faults.sort();
-    faults.dedup();
-    faults
 }

@@ -50,12 +50,11 @@ impl RawGraph {
             lift.faults.push(Fault::new("/workflow", message));
         }
         lift.graph(&mut graph, Pass::Numbers);
-        let Lift { properties, inputs, places, mut faults, .. } = lift;
+        let Lift { properties, inputs, places, faults, .. } = lift;
         let schema = json!({"type": "object", "properties": properties});
         let digits: String = digest(&json!([graph, schema])).chars().take(DIGITS).collect();
         let id = format!("{RAW_PREFIX}{digits}");
-        in_order(&mut faults);
-        (Self { id, graph, schema, inputs, places }, faults)
+        (Self { id, graph, schema, inputs, places }, Fault::in_order(faults))
     }
 
     /// The id of the workflow that it becomes: the same for graphs that differ in their values alone.
@@ -85,8 +84,7 @@ impl RawGraph {
         if any && told.is_empty() {
             told.push(Fault::new("/workflow", "can't be read"));
         }
-        in_order(&mut told);
-        told
+        Fault::in_order(told)
     }
 
     fn told_one(&self, Fault { path, message }: Fault) -> Option<Fault> {
@@ -110,11 +108,6 @@ impl RawGraph {
         };
         Some(Fault { path, message })
     }
-}
-
-fn in_order(faults: &mut Vec<Fault>) {
-    faults.sort();
-    faults.dedup();
 }
 
 /// Leaves of each node its class and its inputs: titles and the like are no part of what runs.

@@ -121,7 +121,7 @@ fn skeleton(graph: &Map<String, Value>) -> Skeleton {
         .collect()
 }
 
-fn any_json() -> impl Strategy<Value = Value> {
+pub(super) fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),

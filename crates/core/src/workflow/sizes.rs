@@ -39,9 +39,7 @@ pub fn check_sizes(
             faults.push(Fault::new(path(cause, blame), message));
         }
     }
-    faults.sort();
-    faults.dedup();
-    faults
+    Fault::in_order(faults)
 }
 
 fn side_faults(made: &Made<'_>, limit: u64, blame: &dyn Fn(&str, &str) -> String, faults: &mut Vec<Fault>) {

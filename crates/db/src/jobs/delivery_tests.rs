@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use gateway_core::record::JobOptions;
 use gateway_core::webhook::{Callback, WebhookEvent};
-use gateway_core::{BatchId, DeliveryId, JobId, JobStatus, Owner, Priority, Scope, Timestamp, TraceParent, UploadId};
+use gateway_core::{BatchId, DeliveryId, JobId, JobStatus, Owner, Priority, Scope, Timestamp, TraceParent};
 use serde_json::{Map, Value, json};
 
-use super::tests::{accept_and_claim, claim, find, job, output, settlement};
+use super::tests::{accept_and_claim, claim, find, job, output, settlement, upload};
 use crate::jobs::*;
 use crate::testing::{Place, on_both_engines};
-use crate::{Database, DeliveryTry, NewBatch, NextTry, Upload};
+use crate::{Database, DeliveryTry, NewBatch, NextTry};
 
 const TTL: Duration = Duration::from_secs(3_600);
 const HOLD: Duration = Duration::from_secs(60);
@@ -399,8 +399,9 @@ async fn bytes_stay_as_long_as_some_job_has_them(place: Place) {
 
 async fn what_is_old_goes_and_what_is_used_stays(place: Place) {
     let database = place.open();
-    let kept = upload(&database, 1, 0).await;
-    let old = upload(&database, 2, 0).await;
+    let expired = Timestamp::from_millis(0);
+    let kept = upload(&database, 1, expired).await;
+    let old = upload(&database, 2, expired).await;
     let user = Acceptance { uploads: vec![kept], ..job(9, "a").into() };
     database.accept_job(user).await.unwrap();
     let (leader, follower) = (cached(1, "k"), cached(2, "k"));
@@ -429,27 +430,6 @@ async fn what_is_old_goes_and_what_is_used_stays(place: Place) {
     assert_eq!(database.sweep_old(jobs, 100).await.unwrap().jobs, 2);
     assert!(database.find_job(leader.id, Scope::All).await.unwrap().is_none());
     assert_eq!(find(&database, job(9, "a").id).await.status, JobStatus::Queued);
-}
-
-async fn upload(database: &Database, number: u8, expires: i64) -> UploadId {
-    let id = UploadId::new(Timestamp::from_millis(1), [number; 10]);
-    let record = Upload {
-        id,
-        owner: Owner::new("a"),
-        sha256: String::from("00"),
-        size: 1,
-        kind: String::from("image"),
-        content_type: String::from("image/png"),
-        width: Some(1),
-        height: Some(1),
-        storage_key: format!("uploads/{id}"),
-        created_at: Timestamp::from_millis(1),
-        expires_at: Timestamp::from_millis(expires),
-    };
-    database.put_upload(record.clone()).await.unwrap();
-    assert_eq!(database.find_upload(id, Scope::Owner(Owner::new("a"))).await.unwrap(), Some(record));
-    assert_eq!(database.find_upload(id, Scope::Owner(Owner::new("b"))).await.unwrap(), None);
-    id
 }
 
 async fn a_batch_tells_once_when_its_last_job_has_ended(place: Place) {

@@ -4,15 +4,15 @@ use diesel::prelude::*;
 use gateway_core::event::{LogLevel, LogLine};
 use gateway_core::record::{JobOptions, REDACTED};
 use gateway_core::webhook::{Callback, WebhookEvent};
-use gateway_core::{ErrorCode, JobError, JobId, JobStatus, Owner, Scope, Timestamp, UploadId};
+use gateway_core::{ErrorCode, JobError, JobId, JobStatus, Scope, Timestamp, UploadId};
 use serde_json::{Map, Value, json};
 
-use super::tests::{accept_and_claim, claim, find, job, output, settlement};
+use super::tests::{accept_and_claim, claim, find, job, output, settlement, upload};
+use crate::Database;
 use crate::jobs::*;
 use crate::rows::{JobRow, LogRow};
 use crate::schema::{deliveries, job_logs, jobs};
 use crate::testing::{Place, on_both_engines};
-use crate::{Database, Upload};
 
 const CANARY: &str = "canary-in-a-prompt";
 const FAR: Timestamp = Timestamp::from_millis(i64::MAX);
@@ -105,28 +105,10 @@ async fn an_attempt_that_is_followed_by_another_keeps_what_that_needs(place: Pla
     assert_eq!((claimed.job.resolved, claimed.job.options.redacted), (secret(1).resolved, false));
 }
 
-async fn upload(database: &Database, number: u8) -> UploadId {
-    let id = UploadId::new(Timestamp::from_millis(1), [number; 10]);
-    let record = Upload {
-        id,
-        owner: Owner::new("a"),
-        sha256: String::from("00"),
-        size: 1,
-        kind: String::from("image"),
-        content_type: String::from("image/png"),
-        width: Some(1),
-        height: Some(1),
-        storage_key: format!("uploads/{id}"),
-        created_at: Timestamp::from_millis(1),
-        expires_at: FAR,
-    };
-    database.put_upload(record).await.unwrap();
-    id
-}
-
 async fn files_of_callers_go_with_the_last_job_that_needs_them(place: Place) {
     let database = place.open_private();
-    let (own, shared, unused) = (upload(&database, 1).await, upload(&database, 2).await, upload(&database, 3).await);
+    let upload = async |number| upload(&database, number, FAR).await;
+    let (own, shared, unused) = (upload(1).await, upload(2).await, upload(3).await);
     let with = |number: u8, uploads: Vec<UploadId>| Acceptance { uploads, ..secret(number).into() };
     database.accept_job(with(1, vec![own, shared])).await.unwrap();
     database.accept_job(with(2, vec![shared])).await.unwrap();

@@ -5,13 +5,13 @@ use diesel::prelude::*;
 use gateway_core::event::{LogLevel, LogLine};
 use gateway_core::record::{Job, JobOptions, Output};
 use gateway_core::workflow::NeedsId;
-use gateway_core::{ErrorCode, JobError, JobId, JobStatus, OutputKind, Owner, Priority, Scope, Timestamp};
+use gateway_core::{ErrorCode, JobError, JobId, JobStatus, OutputKind, Owner, Priority, Scope, Timestamp, UploadId};
 use serde_json::{Map, json};
 
 use crate::jobs::*;
 use crate::rows::JobRow;
 use crate::testing::{Place, on_both_engines};
-use crate::{Access, Database, DbError};
+use crate::{Access, Database, DbError, Upload};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -73,6 +73,28 @@ pub(super) async fn accept_and_claim(database: &Database, new: &NewJob) -> Lease
     database.accept_job(new).await.unwrap();
     let claimed = database.claim_job(new.id, claim()).await.unwrap().unwrap();
     Lease { job: new.id, epoch: claimed.job.epoch }
+}
+
+/// A file of `a` that nobody uses so far.
+pub(super) async fn upload(database: &Database, number: u8, expires_at: Timestamp) -> UploadId {
+    let id = UploadId::new(Timestamp::from_millis(1), [number; 10]);
+    let record = Upload {
+        id,
+        owner: Owner::new("a"),
+        sha256: String::from("00"),
+        size: 1,
+        kind: String::from("image"),
+        content_type: String::from("image/png"),
+        width: Some(1),
+        height: Some(1),
+        storage_key: format!("uploads/{id}"),
+        created_at: Timestamp::from_millis(1),
+        expires_at,
+    };
+    database.put_upload(record.clone()).await.unwrap();
+    assert_eq!(database.find_upload(id, Scope::Owner(Owner::new("a"))).await.unwrap(), Some(record));
+    assert_eq!(database.find_upload(id, Scope::Owner(Owner::new("b"))).await.unwrap(), None);
+    id
 }
 
 pub(super) async fn find(database: &Database, id: JobId) -> Job {

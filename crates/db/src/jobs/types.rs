@@ -13,37 +13,37 @@ use crate::jobs::QueuedJob;
 /// A job to be accepted. Its time of acceptance is that of its id.
 #[derive(Debug, Clone)]
 pub struct NewJob {
-    /// Its id.
+    /// Its id, which no job has had. It holds the time of acceptance, by which waiting jobs of one priority are ordered.
     pub id: JobId,
-    /// Whose it is.
+    /// Whose it is: who may see it, and whose limits it counts for.
     pub owner: Owner,
-    /// The workflow.
+    /// The id of a workflow that is registered.
     pub workflow_id: String,
-    /// The workflow's version at acceptance.
+    /// The version of the workflow that it runs, whatever comes later; the first is 1.
     pub workflow_version: i32,
-    /// Its lane.
+    /// Its lane in the queue.
     pub priority: Priority,
-    /// As the caller gave them.
+    /// The workflow's inputs as the caller gave them, files by their uploads.
     pub inputs: Map<String, Value>,
-    /// As the caller gave them.
+    /// The workflow's params as the caller gave them.
     pub params: Map<String, Value>,
-    /// Inputs and params with defaults and the drawn seed.
+    /// Inputs and params with defaults and the drawn seed: what the graph is rendered from.
     pub resolved: Map<String, Value>,
-    /// The caller's own notes.
+    /// The caller's own notes; nothing is done by them but for `requestId`.
     pub metadata: Map<String, Value>,
-    /// `metadata.requestId`.
+    /// `metadata.requestId`: 1 to 255 characters by which its owner finds it.
     pub request_id: Option<String>,
     /// Follows the job through every log line.
     pub correlation_id: String,
-    /// Longest run, where the caller gave one.
+    /// The longest run of one attempt in ComfyUI, in milliseconds; `COMFYUI_TIMEOUT_MS` holds where it is `None`.
     pub timeout_ms: Option<i64>,
-    /// Not to be run earlier.
+    /// It waits at least until then; `None` where it may run at once.
     pub not_before: Option<Timestamp>,
     /// The job that this one repeats.
     pub retry_of: Option<JobId>,
-    /// Nodes of the workflow.
+    /// How many nodes its graph has, against which progress is counted.
     pub nodes_total: i32,
-    /// What its graph needs of a server.
+    /// What its graph needs of a server; `None` where that is not known.
     pub needs: Option<NeedsId>,
     /// What its owner wants besides.
     pub options: JobOptions,

@@ -93,6 +93,11 @@ impl Failure {
         }
     }
 
+    /// Whether no answer came at all.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::Network { unreachable: true, .. } | Self::Deadline { .. })
+    }
+
     /// Whether the server says that there is no such object.
     pub(super) fn is_no_object(&self) -> bool {
         matches!(self, Self::Answer { status: 404, code, .. } if code != "NoSuchBucket")

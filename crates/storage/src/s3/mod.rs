@@ -51,6 +51,7 @@ impl S3Storage {
         let client = Client::new(settings, patience).map_err(|failure| StorageError::Bucket {
             bucket: settings.bucket.clone(),
             advice: String::from("S3_ENDPOINT, S3_REGION and S3_PATH_STYLE make no URL together: correct them"),
+            unreachable: false,
             source: std::io::Error::other(failure),
         })?;
         let prefix = match settings.prefix.as_str() {

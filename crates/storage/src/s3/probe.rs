@@ -13,7 +13,7 @@ use crate::StorageError;
 const SOON: Duration = Duration::from_secs(10);
 const CONTENT: &[u8] = b"comfyui-gateway can write here\n";
 
-/// Writes, reads, lists and removes a small object.
+/// Writes, reads, lists and removes a small object, which is removed whatever becomes of the reading.
 pub(super) async fn probe(client: &Client, prefix: &str) -> Result<(), StorageError> {
     let mut client = client.clone();
     client.patience.quick = client.patience.quick.min(SOON);
@@ -23,14 +23,16 @@ pub(super) async fn probe(client: &Client, prefix: &str) -> Result<(), StorageEr
     let result = async {
         let write = || client.bucket.put_object_with_content_type(&key, CONTENT, CONTENT_TYPE);
         client.quick(write).await.map_err(|failure| (failure, "s3:PutObject"))?;
-        read(&client, &key).await.map_err(|failure| (failure, "s3:GetObject"))?;
-        remove::objects(&client, &key).await.map_err(|failure| (failure, "s3:ListBucket and s3:DeleteObject"))?;
+        let read = read(&client, &key).await.map_err(|failure| (failure, "s3:GetObject"));
+        let removed = remove::objects(&client, &key).await;
+        read.and(removed.map_err(|failure| (failure, "s3:ListBucket and s3:DeleteObject")))?;
         let uploads = "s3:ListBucketMultipartUploads and s3:AbortMultipartUpload";
         remove::uploads(&client, &key).await.map_err(|failure| (failure, uploads))
     };
     result.await.map_err(|(failure, permission)| StorageError::Bucket {
         bucket: client.bucket.name.clone(),
         advice: advice(&client, &failure, permission),
+        unreachable: failure.is_silence(),
         source: client.source(failure),
     })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
+use gateway_core::hex;
 use s3::command::{Command, Multipart};
 use s3::request::Request as _;
 use s3::request::tokio_backend::ReqwestRequest;
@@ -67,7 +68,7 @@ impl Writer {
             self.send().await?;
         }
         let hash = std::mem::take(&mut self.hash).finalize();
-        let stored = Stored { size: self.size, sha256: hex(&hash) };
+        let stored = Stored { size: self.size, sha256: hex::encode(hash) };
         match self.upload.take() {
             Some(upload) => upload.complete(&stored).await?,
             None => {
@@ -77,10 +78,6 @@ impl Writer {
         }
         Ok(stored)
     }
-}
-
-fn hex(hash: &[u8]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[async_trait]
@@ -165,7 +162,7 @@ impl Upload {
             return false;
         }
         let hash = reader.stream.try_fold(Sha256::new(), |hash, bytes| async move { Ok(hash.chain_update(bytes)) });
-        hash.await.is_ok_and(|hash| hex(&hash.finalize()) == stored.sha256)
+        hash.await.is_ok_and(|hash| hex::encode(hash.finalize()) == stored.sha256)
     }
 }
 

@@ -1,44 +1,55 @@
-//! `POST /jobs` a second against the bare limit: one handler that parses the same body and inserts it through a writer
-//! that commits what waits together, on the same kind of database.
+//! `POST /jobs` and `GET /jobs/{id}` a second with SQLite, against the bare limits: a handler that answers at once, and
+//! one that parses the same body and inserts it through a writer that commits what waits together.
 
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
+use reqwest::Client;
+use serde_json::{Value, json};
 
 use crate::load;
-use crate::process::{Process, Shape, system};
+use crate::process::{Process, Shape, System, system};
+use crate::report::{Report, Target};
 
 const CONNECTIONS: usize = 64;
 const TIME: Duration = Duration::from_secs(4);
 const ROUNDS: usize = 4;
 
-pub(crate) async fn run(binary: &Path) {
-    let note = "x".repeat(1_800);
-    let body = json!({"workflowId": "tiny", "inputs": {"color": 7}, "metadata": {"note": note}}).to_string();
-    let request = load::post("/jobs", &body);
-    let (mut bare, mut gateway) = (Vec::new(), Vec::new());
+pub(crate) async fn run(binary: &Path, report: &mut Report) {
+    let request = load::post("/jobs", &body(1_800));
+    let (mut hello, mut bare, mut posts, mut gets) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        bare.push(measure_bare(binary, &request).await);
-        let system = system(binary, Shape { sim: None, env: &[("LOG_LEVEL", "error")] }).await;
-        let address = system.gateway.url.trim_start_matches("http://");
-        gateway.push(load::rate(address, &request, "HTTP/1.1 202", CONNECTIONS, TIME).await);
+        let folder = tempfile::tempdir().unwrap();
+        let process = Process::bare(binary, &folder.path().join("bare.db").display().to_string(), None).await;
+        hello.push(load::rate(process.address(), &load::get("/"), "HTTP/1.1 200", CONNECTIONS, TIME).await);
+        bare.push(load::rate(process.address(), &request, "HTTP/1.1 202", CONNECTIONS, TIME).await);
+        drop(process);
+        let system = system(binary, Shape { env: &[("LOG_LEVEL", "error")], ..Shape::default() }).await;
+        let address = system.gateway.address();
+        let ended = load::get(&format!("/jobs/{}", ended(&system).await));
+        gets.push(load::rate(address, &ended, "HTTP/1.1 200", CONNECTIONS, TIME).await);
+        posts.push(load::rate(address, &request, "HTTP/1.1 202", CONNECTIONS, TIME).await);
     }
-    let (bare, gateway) = (median(&mut bare), median(&mut gateway));
-    println!(
-        "accept    POST /jobs {gateway:.0}/s, bare batched handler {bare:.0}/s, ratio {:.2} ({CONNECTIONS} connections, {} byte bodies, medians of {ROUNDS} interleaved rounds)",
-        gateway / bare,
-        body.len(),
-    );
+    report.figure("hello", "/s", &hello);
+    report.figure("bare INSERT, SQLite", "/s", &bare);
+    report.figure("POST /jobs, SQLite", "/s", &posts);
+    report.ratio("POST /jobs, SQLite", "bare INSERT", &posts, &bare).target(Target::AtLeast(0.7));
+    report.ratio("POST /jobs, SQLite", "hello", &posts, &hello);
+    report.ratio("GET /jobs/{id} of an ended job", "hello", &gets, &hello).target(Target::AtLeast(0.5));
 }
 
-pub(crate) fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    (values[values.len() / 2] + values[(values.len() - 1) / 2]) / 2.0
+/// A job with `note` bytes of metadata.
+pub(crate) fn body(note: usize) -> String {
+    json!({"workflowId": "tiny", "inputs": {"color": 7}, "metadata": {"note": "x".repeat(note)}}).to_string()
 }
 
-async fn measure_bare(binary: &Path, request: &[u8]) -> f64 {
-    let folder = tempfile::tempdir().unwrap();
-    let process = Process::bare(binary, &folder.path().join("bare.db").display().to_string(), None).await;
-    load::rate(process.url.trim_start_matches("http://"), request, "HTTP/1.1 202", CONNECTIONS, TIME).await
+/// The id of a job that was canceled.
+async fn ended(system: &System) -> String {
+    let client = Client::builder().build().unwrap();
+    let url = format!("{}/jobs", system.gateway.url);
+    let job: Value = client.post(&url).json(&System::job(1)).send().await.unwrap().json().await.unwrap();
+    let id = job["jobId"].as_str().unwrap();
+    let canceled = client.post(format!("{url}/{id}/cancel")).send().await.unwrap();
+    assert!(canceled.status().is_success(), "{}", canceled.status());
+    id.to_owned()
 }

@@ -1,9 +1,10 @@
-//! The bare limit: a handler that parses a job, and a thread that inserts what waits together.
+//! The bare limits: a handler that answers at once, one that adds an entry to a stream, and one that parses a job that a
+//! thread inserts with what waits together.
 
 use std::sync::mpsc::{Sender, channel};
 
 use actix_web::{App, HttpResponse, HttpServer, web};
-use deadpool_redis::redis;
+use deadpool_redis::redis::{self, aio::MultiplexedConnection};
 use diesel::connection::SimpleConnection as _;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -87,17 +88,34 @@ pub(crate) async fn serve(port: u16, database: &str, redis: Option<&str>) {
             }
         }
     });
+    let hints = match redis {
+        Some(url) => Some(redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()),
+        None => None,
+    };
     HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(rows.clone()))
-            .route("/", web::get().to(HttpResponse::Ok))
+            .app_data(web::Data::new(hints.clone()))
+            .route("/", web::get().to(hello))
             .route("/jobs", web::post().to(insert))
+            .route("/xadd", web::post().to(xadd))
     })
     .bind(("127.0.0.1", port))
     .unwrap()
     .run()
     .await
     .unwrap();
+}
+
+async fn hello() -> HttpResponse {
+    HttpResponse::Ok().json(json!({"hello": "world"}))
+}
+
+async fn xadd(hints: web::Data<Option<MultiplexedConnection>>) -> HttpResponse {
+    let mut connection = Option::clone(&hints).expect("a Redis");
+    let mut command = redis::cmd("XADD");
+    let _id: String = command.arg("bare").arg("*").arg("job").arg("1").query_async(&mut connection).await.unwrap();
+    HttpResponse::Accepted().finish()
 }
 
 async fn insert(rows: web::Data<Sender<Row>>, body: web::Json<Value>) -> HttpResponse {

@@ -9,42 +9,41 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::process::{Shape, System, quantile, system};
+use crate::process::{Shape, System, ended, quantile, system};
+use crate::report::{Report, Target};
 
 const CLIENTS: usize = 16;
 const POSTS: usize = 6_000;
 const WATCHERS: usize = 1_000;
 const WATCHED: usize = 20;
-const CONVERSIONS: usize = 60;
+const CONVERSIONS: usize = 15;
+const ROUNDS: usize = 3;
 
 /// `POST /jobs` whose result is in the cache, against one whose result is not.
-pub(crate) async fn cache(binary: &Path) {
-    let system = system(
-        binary,
-        Shape { sim: Some(json!({"fastRender": true})), env: &[("LOG_LEVEL", "error"), ("CACHE_ENABLED", "true")] },
-    )
-    .await;
+pub(crate) async fn cache(binary: &Path, report: &mut Report) {
+    let env = [("LOG_LEVEL", "error"), ("CACHE_ENABLED", "true")];
+    let system = system(binary, Shape { sim: Some(json!({"fastRender": true})), env: &env, args: &[] }).await;
     let client = Client::builder().build().unwrap();
     let url = &system.gateway.url;
     let _first = ended(&client, url, &System::job(7)).await;
-    let (mut hits, mut misses) = (Vec::new(), Vec::new());
-    let (mut hit_rate, mut miss_rate) = (0.0, 0.0);
-    for round in 0..3 {
-        let (times, rate) = post_all(url, |_| 7, 200).await;
-        hits.extend(times);
-        hit_rate += rate / 3.0;
-        let (times, rate) = post_all(url, move |number| 100_000 * (round + 1) + number, 202).await;
-        misses.extend(times);
-        miss_rate += rate / 3.0;
+    let mut sides: [[Vec<f64>; 3]; 2] = Default::default();
+    for round in 0..ROUNDS {
+        let hits = post_all(url, |_| 7, 200).await;
+        // The jobs of misses run beside.
+        let misses = post_all(url, move |number| 100_000 * (round + 1) + number, 202).await;
+        for (side, (mut times, rate)) in sides.iter_mut().zip([hits, misses]) {
+            for (values, value) in side.iter_mut().zip([quantile(&mut times, 0.5), quantile(&mut times, 0.99), rate]) {
+                values.push(value);
+            }
+        }
     }
-    println!(
-        "cache     POST /jobs, a hit: p50 {:.2} ms, p99 {:.1} ms, {hit_rate:.0}/s; a miss: p50 {:.2} ms, p99 {:.1} ms, {miss_rate:.0}/s; rate ratio {:.2} ({CLIENTS} clients, the jobs of misses running beside)",
-        quantile(&mut hits, 0.5),
-        quantile(&mut hits, 0.99),
-        quantile(&mut misses, 0.5),
-        quantile(&mut misses, 0.99),
-        hit_rate / miss_rate
-    );
+    for (name, [p50, p99, rate]) in ["hit", "miss"].into_iter().zip(&sides) {
+        report.figure(&format!("POST /jobs, {CLIENTS} clients, cache {name}: p50"), "ms", p50);
+        report.figure(&format!("POST /jobs, {CLIENTS} clients, cache {name}: p99"), "ms", p99);
+        report.figure(&format!("POST /jobs, {CLIENTS} clients, cache {name}"), "/s", rate);
+    }
+    let [[_, _, hits], [_, _, misses]] = &sides;
+    report.ratio("POST /jobs, cache hit", "cache miss", hits, misses).target(Target::AtLeast(1.0));
 }
 
 /// Posts many jobs from several clients; how long each answer took, and how many came a second.
@@ -78,19 +77,26 @@ async fn post_all(
     (times, POSTS as f64 / began.elapsed().as_secs_f64())
 }
 
-async fn ended(client: &Client, url: &str, job: &Value) -> Value {
-    let request = client.post(format!("{url}/jobs")).header("prefer", "wait=60").json(job);
-    let job: Value = request.send().await.unwrap().json().await.unwrap();
-    assert_eq!(job["status"], "succeeded", "{job}");
-    job
+/// Watchers of running jobs: the memory of each, and how late they hear.
+pub(crate) async fn watchers(binary: &Path, report: &mut Report) {
+    let (mut memory, mut p50, mut p99) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let (bytes, mut delays) = watch(binary).await;
+        memory.push(bytes / 1024.0);
+        p50.push(quantile(&mut delays, 0.5));
+        p99.push(quantile(&mut delays, 0.99));
+    }
+    report.figure(&format!("{WATCHERS} watchers by SSE: memory of each"), "KiB", &memory);
+    report.figure(&format!("{WATCHERS} watchers by SSE: an event is heard after p50"), "ms", &p50);
+    report.figure(&format!("{WATCHERS} watchers by SSE: an event is heard after p99"), "ms", &p99);
 }
 
-/// Watchers of running jobs: the memory of each, and how late they hear.
-pub(crate) async fn watchers(binary: &Path) {
+/// Bytes a watcher, and how late each event was heard.
+async fn watch(binary: &Path) -> (f64, Vec<Duration>) {
     let switches = json!({"fastRender": true, "nodeMs": 8_000});
     let slots = WATCHED.to_string();
     let env = [("LOG_LEVEL", "error"), ("MAX_CONCURRENCY", slots.as_str())];
-    let system = system(binary, Shape { sim: Some(switches), env: &env }).await;
+    let system = system(binary, Shape { sim: Some(switches), env: &env, args: &[] }).await;
     let client = Client::builder().build().unwrap();
     let url = &system.gateway.url;
     let mut ids = Vec::new();
@@ -103,36 +109,32 @@ pub(crate) async fn watchers(binary: &Path) {
     let open = Arc::new(AtomicUsize::new(0));
     let mut watching = JoinSet::new();
     for number in 0..WATCHERS {
-        let (client, open) = (client.clone(), Arc::clone(&open));
         let events = format!("{url}/jobs/{}/events", ids[number % ids.len()]);
-        watching.spawn(async move {
-            let mut answer = client.get(events).send().await.unwrap();
-            let mut delays = Vec::new();
-            let mut text = String::new();
-            let _snapshot = answer.chunk().await.unwrap();
-            open.fetch_add(1, Ordering::Relaxed);
-            while let Some(chunk) = answer.chunk().await.unwrap() {
-                text.push_str(&String::from_utf8_lossy(&chunk));
-                while let Some((event, rest)) = text.split_once("\n\n") {
-                    delays.extend(delay(event));
-                    text = rest.to_owned();
-                }
-            }
-            delays
-        });
+        watching.spawn(listen(client.clone(), events, Arc::clone(&open)));
     }
     while open.load(Ordering::Relaxed) < WATCHERS {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let (with, _) = system.gateway.memory();
-    let mut delays: Vec<Duration> = watching.join_all().await.into_iter().flatten().collect();
-    println!(
-        "watchers  {WATCHERS} of {WATCHED} jobs: {:.1} KiB each; an event is heard after p50 {:.1} ms, p99 {:.1} ms ({} events, the clients on the same machine)",
-        with.saturating_sub(before) as f64 / 1024.0 / WATCHERS as f64,
-        quantile(&mut delays, 0.5),
-        quantile(&mut delays, 0.99),
-        delays.len()
-    );
+    let delays = watching.join_all().await.into_iter().flatten().collect();
+    (with.saturating_sub(before) as f64 / WATCHERS as f64, delays)
+}
+
+/// Hears a stream to its end.
+async fn listen(client: Client, events: String, open: Arc<AtomicUsize>) -> Vec<Duration> {
+    let mut answer = client.get(events).send().await.unwrap();
+    let mut delays = Vec::new();
+    let mut text = String::new();
+    let _snapshot = answer.chunk().await.unwrap();
+    open.fetch_add(1, Ordering::Relaxed);
+    while let Some(chunk) = answer.chunk().await.unwrap() {
+        text.push_str(&String::from_utf8_lossy(&chunk));
+        while let Some((event, rest)) = text.split_once("\n\n") {
+            delays.extend(delay(event));
+            text = rest.to_owned();
+        }
+    }
+    delays
 }
 
 /// How long ago the state changed that a `status` event tells of: its id begins with that time.
@@ -144,45 +146,47 @@ fn delay(event: &str) -> Option<Duration> {
 }
 
 /// Conversions, and what they do to everybody else.
-pub(crate) async fn conversion(binary: &Path) {
+pub(crate) async fn conversion(binary: &Path, report: &mut Report) {
     let env = [("LOG_LEVEL", "error"), ("IMAGE_CONVERSIONS", "1")];
-    let system = system(binary, Shape { sim: Some(json!({})), env: &env }).await;
+    let system = system(binary, Shape { sim: Some(json!({})), env: &env, args: &[] }).await;
     let client = Client::builder().build().unwrap();
     let url = &system.gateway.url;
     let body = json!({"workflowId": "tiny", "inputs": {"color": 7, "width": 1024, "height": 1024}});
     let job = ended(&client, url, &body).await;
     let job_url = format!("{url}/jobs/{}", job["jobId"].as_str().unwrap());
     let output = format!("{url}{}", job["outputs"][0]["url"].as_str().unwrap());
-    let full = Arc::new(AtomicBool::new(true));
-    let mut idle = look(&client, &job_url, Duration::from_secs(3)).await;
-    let began = Instant::now();
-    let mut converting = JoinSet::new();
-    for worker in 0..4 {
-        let (client, output, full) = (client.clone(), output.clone(), Arc::clone(&full));
-        converting.spawn(async move {
-            let mut made = 0;
-            // Another width each time: none is found made.
-            for width in (0..CONVERSIONS).filter(|number| number % 4 == worker).map(|number| 1023 - number) {
-                let answer = client.get(format!("{output}?format=webp&width={width}")).send().await.unwrap();
-                assert_eq!(answer.status(), 200);
-                let _bytes = answer.bytes().await.unwrap();
-                made += 1;
-            }
-            full.store(false, Ordering::Relaxed);
-            made
-        });
+    let (mut rate, mut idle, mut busy) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        idle.push(quantile(&mut look(&client, &job_url, Duration::from_secs(3)).await, 0.99));
+        let full = Arc::new(AtomicBool::new(true));
+        let began = Instant::now();
+        let mut converting = JoinSet::new();
+        for worker in 0..4 {
+            converting.spawn(convert(client.clone(), output.clone(), round * 4 + worker, Arc::clone(&full)));
+        }
+        let mut looks = Vec::new();
+        while full.load(Ordering::Relaxed) {
+            looks.extend(look(&client, &job_url, Duration::from_millis(200)).await);
+        }
+        let made: usize = converting.join_all().await.into_iter().sum();
+        rate.push(made as f64 / began.elapsed().as_secs_f64());
+        busy.push(quantile(&mut looks, 0.99));
     }
-    let mut busy = Vec::new();
-    while full.load(Ordering::Relaxed) {
-        busy.extend(look(&client, &job_url, Duration::from_millis(200)).await);
+    report.figure("conversions of 1024x1024 PNG to WebP, one at a time", "/s", &rate);
+    let what = "GET /jobs/{id} p99 while the pool converts";
+    report.ratio(what, "while it is idle", &busy, &idle).target(Target::AtMost(1.5));
+}
+
+/// Asks for pictures that nobody asked for before; how many there were.
+async fn convert(client: Client, output: String, number: usize, full: Arc<AtomicBool>) -> usize {
+    // Another width each time: none is found made.
+    for width in 1023 - (number + 1) * CONVERSIONS..1023 - number * CONVERSIONS {
+        let answer = client.get(format!("{output}?format=webp&width={width}")).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let _bytes = answer.bytes().await.unwrap();
     }
-    let made: usize = converting.join_all().await.into_iter().sum();
-    let rate = made as f64 / began.elapsed().as_secs_f64();
-    let (idle, busy) = (quantile(&mut idle, 0.99), quantile(&mut busy, 0.99));
-    println!(
-        "convert   1024x1024 PNG to WebP, one at a time: {rate:.1} pictures/s; GET /jobs/{{id}} p99 {idle:.2} ms idle, {busy:.2} ms meanwhile, ratio {:.2}",
-        busy / idle
-    );
+    full.store(false, Ordering::Relaxed);
+    CONVERSIONS
 }
 
 /// Looks at a job at a fixed pace; how long each answer took.

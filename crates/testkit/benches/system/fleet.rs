@@ -6,17 +6,27 @@ use std::time::{Duration, Instant};
 use gateway_testkit::stack::{Audit, Load, Stack, StackConfig, Watch};
 use serde_json::Value;
 
+use crate::report::Report;
+
+const ROUNDS: usize = 3;
 const JOBS: usize = 3_000;
 
-pub(crate) async fn run(binary: &Path, postgres: &str) {
-    let mut first = None;
-    for workers in [1, 2, 4] {
-        let rate = measure(binary, postgres, workers).await;
-        let one = *first.get_or_insert(rate);
-        println!(
-            "fleet     {workers} workers: {rate:.0} jobs/s through HAProxy, 2 APIs, Redis, Postgres and S3, {:.2} times that of one ({JOBS} jobs that waited, each audited)",
-            rate / one
-        );
+const WORKERS: [usize; 3] = [1, 2, 4];
+
+pub(crate) async fn run(binary: &Path, postgres: &str, report: &mut Report) {
+    let mut rates: [Vec<f64>; 3] = Default::default();
+    for _ in 0..ROUNDS {
+        for (workers, rates) in WORKERS.iter().zip(&mut rates) {
+            rates.push(measure(binary, postgres, *workers).await);
+        }
+    }
+    let name = |workers: usize| format!("waiting jobs through the whole stack, {workers} worker processes");
+    let [one, ..] = &rates;
+    for (workers, rates) in WORKERS.iter().zip(&rates) {
+        report.figure(&name(*workers), "/s", rates);
+        if *workers > 1 {
+            report.ratio(&name(*workers), "1 worker", rates, one);
+        }
     }
 }
 

@@ -4,42 +4,43 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use reqwest::Client;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::process::{Shape, System, free_port, gateway, quantile, system};
+use crate::process::{Shape, System, ended, free_port, gateway, system};
+use crate::report::{Report, Target};
 
+const ROUNDS: usize = 3;
 const OUTPUT: u64 = 1 << 30;
 const MIB: f64 = (1 << 20) as f64;
 
-pub(crate) async fn run(binary: &Path) {
-    memory(binary).await;
-    start(binary).await;
+pub(crate) async fn run(binary: &Path, report: &mut Report) {
+    memory(binary, report).await;
+    start(binary, report).await;
 }
 
-async fn memory(binary: &Path) {
+async fn memory(binary: &Path, report: &mut Report) {
+    let (mut idle, mut stored, mut served) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let round = one(binary).await;
+        idle.push(round[0] / MIB);
+        stored.push((round[1] - round[0]) / MIB);
+        served.push((round[2] - round[0]) / MIB);
+    }
+    report.figure("resident memory, idle", "MiB", &idle);
+    report.figure("its growth while 1 GiB is stored", "MiB", &stored).target(Target::AtMost(32.0));
+    report.figure("its growth while 1 GiB is stored and served", "MiB", &served).target(Target::AtMost(32.0));
+}
+
+/// Bytes: idle, at most until a large output is stored, and at most until it is served.
+async fn one(binary: &Path) -> [f64; 3] {
     let switches = json!({"outputBytes": OUTPUT, "fastRender": true});
-    let system = system(binary, Shape { sim: Some(switches), env: &[] }).await;
+    let system = system(binary, Shape { sim: Some(switches), ..Shape::default() }).await;
+    // What a start needs is given back after a while.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let (idle, _) = system.gateway.memory();
     let client = Client::builder().build().unwrap();
     let url = &system.gateway.url;
-    let answer: Value =
-        client.post(format!("{url}/jobs")).json(&System::job(1)).send().await.unwrap().json().await.unwrap();
-    let job = loop {
-        let job: Value = client
-            .get(format!("{url}/jobs/{}", answer["jobId"].as_str().unwrap()))
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
-        match job["status"].as_str() {
-            Some("succeeded") => break job,
-            Some("failed" | "canceled") => panic!("{job}"),
-            _ => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    };
+    let job = ended(&client, url, &System::job(1)).await;
     let (_, stored) = system.gateway.memory();
     let mut download = client.get(format!("{url}{}", job["outputs"][0]["url"].as_str().unwrap())).send().await.unwrap();
     let mut received = 0;
@@ -48,27 +49,20 @@ async fn memory(binary: &Path) {
     }
     let (_, served) = system.gateway.memory();
     assert!(received >= OUTPUT, "{received}");
-    println!(
-        "memory    idle {:.1} MiB; while 1 GiB is stored +{:.1} MiB; while it is downloaded, too, +{:.1} MiB (peaks)",
-        idle as f64 / MIB,
-        stored.saturating_sub(idle) as f64 / MIB,
-        served.saturating_sub(idle) as f64 / MIB,
-    );
+    [idle, stored.max(idle), served.max(idle)].map(|bytes| bytes as f64)
 }
 
-async fn start(binary: &Path) {
+async fn start(binary: &Path, report: &mut Report) {
     let folder = tempfile::tempdir().unwrap();
     let comfyui = free_port();
-    drop(gateway(binary, folder.path(), comfyui, &[], "/health/live").await);
+    let shape = Shape::default();
+    drop(gateway(binary, folder.path(), comfyui, &shape, "/health/live").await);
     let mut times = Vec::new();
     for _ in 0..10 {
         let began = Instant::now();
-        let process = gateway(binary, folder.path(), comfyui, &[], "/health/live").await;
-        times.push(began.elapsed());
+        let process = gateway(binary, folder.path(), comfyui, &shape, "/health/live").await;
+        times.push(began.elapsed().as_secs_f64() * 1000.0);
         drop(process);
     }
-    println!(
-        "start     to the first answer on a migrated database: p50 {:.0} ms (10 starts)",
-        quantile(&mut times, 0.5)
-    );
+    report.figure("start to the first answer, database migrated", "ms", &times).target(Target::AtMost(200.0));
 }

@@ -7,30 +7,28 @@ use std::time::{Duration, Instant};
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use crate::process::{Shape, System, system};
+use crate::process::{Shape, System, prompt, system};
+use crate::report::{Report, Target};
 
+const ROUNDS: usize = 3;
 const JOBS: usize = 100;
 const JOB_MS: u64 = 50;
 const OUTPUT_BYTES: u64 = 2_000_000;
 
-pub(crate) async fn run(binary: &Path) {
+pub(crate) async fn run(binary: &Path, report: &mut Report) {
     // Two nodes a job.
     let switches = json!({"nodeMs": JOB_MS / 2, "outputBytes": OUTPUT_BYTES, "fastRender": true});
-    let mut ratios = Vec::new();
-    for round in 0..3 {
-        let system = system(binary, Shape { sim: Some(switches.clone()), env: &[] }).await;
-        let (direct, direct_idle) = direct(&system, round).await;
-        let (gateway, gateway_idle) = through_gateway(&system, round).await;
-        let ratio = gateway.as_secs_f64() / direct.as_secs_f64();
-        println!(
-            "gap       {JOBS} jobs of {JOB_MS} ms with {} MB outputs: ComfyUI alone {direct:.2?} (idle {direct_idle:.0} ms), \
-             through the gateway {gateway:.2?} (idle {gateway_idle:.0} ms), ratio {ratio:.3}",
-            OUTPUT_BYTES / 1_000_000,
-        );
-        ratios.push(ratio);
+    let (mut straight, mut gateway, mut idle) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let system = system(binary, Shape { sim: Some(switches.clone()), ..Shape::default() }).await;
+        straight.push(straight_in(&system, round).await.0.as_secs_f64());
+        let (took, stood_idle) = through_gateway(&system, round).await;
+        gateway.push(took.as_secs_f64());
+        idle.push(stood_idle / JOBS as f64);
     }
-    ratios.sort_by(f64::total_cmp);
-    println!("gap       ratio of total times, median of {}: {:.3}", ratios.len(), ratios[ratios.len() / 2]);
+    let what = format!("{JOBS} waiting jobs of {JOB_MS} ms and {} MB: time in all", OUTPUT_BYTES / 1_000_000);
+    report.ratio(&what, "ComfyUI's own queue", &gateway, &straight).target(Target::AtMost(1.03));
+    report.figure("ComfyUI idle between two of them", "ms", &idle);
 }
 
 /// Milliseconds that the simulator stood idle between prompts so far.
@@ -39,20 +37,14 @@ async fn idle_ms(client: &Client, sim: &str) -> f64 {
     stats["idleNanos"].as_f64().unwrap_or(0.0) / 1e6
 }
 
-async fn direct(system: &System, round: usize) -> (Duration, f64) {
+async fn straight_in(system: &System, round: usize) -> (Duration, f64) {
     let client = Client::builder().build().unwrap();
     let sim = &system.sim.as_ref().unwrap().url;
     let idle = idle_ms(&client, sim).await;
     let began = Instant::now();
     let mut last = String::new();
     for number in 0..JOBS {
-        let prompt = json!({"prompt": {
-            "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 1_000_000 + round * 1000 + number}},
-            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": format!("direct/{round}-{number}")}},
-        }, "client_id": "direct"});
-        let answer: Value =
-            client.post(format!("{sim}/prompt")).json(&prompt).send().await.unwrap().json().await.unwrap();
-        last = answer["prompt_id"].as_str().unwrap().to_owned();
+        last = prompt(&client, sim, 1_000_000 + round * 1000 + number).await;
     }
     loop {
         let entry: Value = client.get(format!("{sim}/history/{last}")).send().await.unwrap().json().await.unwrap();

@@ -7,47 +7,47 @@ use gateway_testkit::stack::Postgres;
 
 use crate::load;
 use crate::process::{Shape, quantile, system};
+use crate::report::{Report, Target};
 
-const REQUESTS: usize = 400;
+const ROUNDS: usize = 3;
+const REQUESTS: usize = 200;
+const PATHS: [&str; 3] = ["/jobs?limit=50", "/jobs?limit=50&status=failed", "/jobs/{id}"];
 
-pub(crate) async fn run(binary: &Path, server: &str) {
+pub(crate) async fn run(binary: &Path, server: &str, report: &mut Report) {
     let database = Postgres::new(server, &format!("l_{}", std::process::id()));
     let url = database.url();
-    let gateway = system(binary, Shape { sim: None, env: &[("LOG_LEVEL", "error"), ("DATABASE_URL", &url)] }).await;
-    let address = gateway.gateway.url.trim_start_matches("http://").to_owned();
-    let mut figures = Vec::new();
-    let mut from = 1;
-    for jobs in [1_000, 1_000_000] {
-        fill(&url, from, jobs);
-        from = jobs + 1;
-        let paths = ["/jobs?limit=50", "/jobs?limit=50&status=failed", "/jobs/{id}"];
-        let mut row = Vec::new();
-        for path in paths {
-            let took = if path.contains("{id}") {
+    let env = [("LOG_LEVEL", "error"), ("DATABASE_URL", url.as_str())];
+    let gateway = system(binary, Shape { env: &env, ..Shape::default() }).await;
+    fill(&url, 1, 1_000);
+    let few = measure(gateway.gateway.address(), 1_000).await;
+    fill(&url, 1_001, 1_000_000);
+    let many = measure(gateway.gateway.address(), 1_000_000).await;
+    for ((path, few), many) in PATHS.iter().zip(few).zip(many) {
+        report.figure(&format!("GET {path} at 1,000,000 jobs, Postgres: p50"), "ms", &many);
+        let what = format!("GET {path} at 1,000,000 jobs: p50");
+        report.ratio(&what, "at 1,000 jobs", &many, &few).target(Target::AtMost(1.5));
+    }
+}
+
+/// The median time of a request for each path, a value for each round.
+async fn measure(address: &str, jobs: usize) -> [Vec<f64>; 3] {
+    let mut medians: [Vec<f64>; 3] = Default::default();
+    for round in 0..ROUNDS {
+        for (path, medians) in PATHS.iter().zip(&mut medians) {
+            let mut took = Vec::new();
+            if path.contains("{id}") {
                 // Each another: answers of ended jobs are kept.
-                let mut took = Vec::new();
-                for number in 0..REQUESTS {
+                for number in (round..1_000).step_by(ROUNDS) {
                     let request = load::get(&format!("/jobs/{}", id(1 + number * (jobs / 1_000))));
-                    took.extend(load::each(&address, &request, "HTTP/1.1 200", 1).await);
+                    took.extend(load::each(address, &request, "HTTP/1.1 200", 1).await);
                 }
-                took
             } else {
-                load::each(&address, &load::get(path), "HTTP/1.1 200", REQUESTS).await
-            };
-            row.push((path, took));
+                took = load::each(address, &load::get(path), "HTTP/1.1 200", REQUESTS).await;
+            }
+            medians.push(quantile(&mut took, 0.5));
         }
-        figures.push(row);
     }
-    let [few, many] = figures.as_mut_slice() else { unreachable!("two sizes") };
-    for ((path, few), (_, many)) in few.iter_mut().zip(many) {
-        let (a, b) = (quantile(few, 0.5), quantile(many, 0.5));
-        println!(
-            "latency   GET {path}: p50 {a:.2} ms at 1,000 jobs, {b:.2} ms at 1,000,000, ratio {:.2} (p99 {:.2} and {:.2} ms; Postgres)",
-            b / a,
-            quantile(few, 0.99),
-            quantile(many, 0.99)
-        );
-    }
+    medians
 }
 
 fn id(number: usize) -> String {

@@ -44,6 +44,11 @@ impl Process {
         Self::start(command, format!("http://127.0.0.1:{port}"), "/").await
     }
 
+    /// Host and port.
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
     /// Resident memory in bytes: now, and the highest so far.
     pub(crate) fn memory(&self) -> (u64, u64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
@@ -67,10 +72,13 @@ pub(crate) struct System {
 }
 
 /// How the two differ from the usual.
+#[derive(Default)]
 pub(crate) struct Shape<'a> {
     /// Switches of the simulator; none: ComfyUI is not there.
     pub(crate) sim: Option<Value>,
     pub(crate) env: &'a [(&'a str, &'a str)],
+    /// Further arguments of `run`.
+    pub(crate) args: &'a [&'a str],
 }
 
 pub(crate) async fn system(binary: &Path, shape: Shape<'_>) -> System {
@@ -87,18 +95,19 @@ pub(crate) async fn system(binary: &Path, shape: Shape<'_>) -> System {
     };
     let folder = tempfile::tempdir().unwrap();
     let probe = if sim.is_some() { "/health/ready" } else { "/health/live" };
-    let gateway = gateway(binary, folder.path(), comfyui, shape.env, probe).await;
+    let gateway = gateway(binary, folder.path(), comfyui, &shape, probe).await;
     let system = System { gateway, sim, _folder: folder };
     system.register_tiny().await;
     system
 }
 
 /// Starts a gateway on the database in `folder`.
-pub(crate) async fn gateway(binary: &Path, folder: &Path, comfyui: u16, env: &[(&str, &str)], probe: &str) -> Process {
+pub(crate) async fn gateway(binary: &Path, folder: &Path, comfyui: u16, shape: &Shape<'_>, probe: &str) -> Process {
     let port = free_port();
     let mut command = Command::new(binary);
     command
         .arg("run")
+        .args(shape.args)
         .current_dir(folder)
         .env("HOST", "127.0.0.1")
         .env("PORT", port.to_string())
@@ -110,7 +119,7 @@ pub(crate) async fn gateway(binary: &Path, folder: &Path, comfyui: u16, env: &[(
         // What is measured is the work, not its absence.
         .env("CACHE_ENABLED", "false")
         .env("RATE_LIMIT_MAX", "1000000000")
-        .envs(env.iter().copied());
+        .envs(shape.env.iter().copied());
     Process::start(command, format!("http://127.0.0.1:{port}"), probe).await
 }
 
@@ -133,4 +142,22 @@ pub(crate) fn quantile(times: &mut [Duration], share: f64) -> f64 {
     times.sort_unstable();
     let index = ((times.len() as f64 * share).ceil() as usize).clamp(1, times.len()) - 1;
     times[index].as_secs_f64() * 1000.0
+}
+
+/// Posts `job` and waits until it has succeeded.
+pub(crate) async fn ended(client: &Client, url: &str, job: &Value) -> Value {
+    let request = client.post(format!("{url}/jobs")).header("prefer", "wait=60").json(job);
+    let job: Value = request.send().await.unwrap().json().await.unwrap();
+    assert_eq!(job["status"], "succeeded", "{job}");
+    job
+}
+
+/// Puts the graph of the workflow `tiny` straight into ComfyUI's queue; gives the prompt's id.
+pub(crate) async fn prompt(client: &Client, sim: &str, color: usize) -> String {
+    let prompt = json!({"prompt": {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": color % 16_777_216}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": format!("straight/{color}")}},
+    }, "client_id": "straight"});
+    let answer: Value = client.post(format!("{sim}/prompt")).json(&prompt).send().await.unwrap().json().await.unwrap();
+    answer["prompt_id"].as_str().unwrap().to_owned()
 }

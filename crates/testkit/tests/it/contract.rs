@@ -12,7 +12,7 @@ use crate::postgres::Own;
 
 const ADMIN: &str = "administrator-0123456789";
 const USER: &str = "alice-0123456789abcdef";
-const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python");
+pub(crate) const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python");
 /// Seconds that are spent on making requests up, with each key.
 const SPENT: [(&str, u32); 2] = [(ADMIN, 100), (USER, 25)];
 /// The same again, where the machine is so slow that these were too few.
@@ -20,7 +20,7 @@ const MORE: [(&str, u32); 4] = [(ADMIN, 60); 4];
 /// Requests that must have been made up.
 const ENOUGH: u64 = 5_000;
 /// Operations that must have done what they are for, at least once: else little was tried.
-const REACHED: [&str; 14] = [
+const REACHED: [&str; 15] = [
     "GET /openapi.json",
     "POST /workflows",
     "POST /workflows/{id}/validate",
@@ -32,6 +32,7 @@ const REACHED: [&str; 14] = [
     "POST /batches",
     "POST /uploads",
     "GET /outputs/{id}/{file}",
+    "POST /mcp",
     "POST /keys",
     "GET /audit",
     "POST /queue/pause",
@@ -39,7 +40,7 @@ const REACHED: [&str; 14] = [
 
 /// The interpreter of the tests; `None` where it can't be had and its tests are left out.
 #[expect(clippy::disallowed_methods, reason = "the test command tells where its Python is")]
-fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     let python = std::env::var("TEST_PYTHON").ok().map(PathBuf::from);
     let left_out = std::env::var("TEST_WITHOUT_PYTHON").is_ok();
     assert!(python.is_some() || left_out, "no Python: run the tests by `cargo xtask test`");
@@ -105,6 +106,14 @@ async fn prepared(test: &TestGateway, receiver: &Receiver) -> Vec<(&'static str,
         "createJob": [{"workflowId": "tiny", "inputs": {"color": 5, "width": 32}}, job, {"workflow": graph}],
         "createBatch": [batch, sweep],
         "validateInputs": [{"inputs": {"color": 6}}],
+        "answerMessage": [
+            {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+                "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "contract", "version": "1"},
+            }},
+            {"jsonrpc": "2.0", "method": "notifications/initialized"},
+            {"jsonrpc": "2.0", "id": "a", "method": "tools/list"},
+            {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "job_status", "arguments": {"jobId": job_id}}},
+        ],
     });
     let parts = json!({
         "/workflows/": {"id": "tiny"},

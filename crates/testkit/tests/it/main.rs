@@ -6,6 +6,7 @@ mod api;
 mod comfy;
 mod contract;
 mod delivery;
+mod mcp;
 mod postgres;
 mod privacy;
 mod raw;

@@ -2,12 +2,11 @@
 //! taken away. That nothing of it is anywhere is searched for by the tests of the command line, with the real process.
 
 use std::io::Cursor;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use comfyui_sim::{FailNode, PreviewMethod};
-use gateway_testkit::{Answer, Receiver, TestBuilder, TestGateway, sampler_workflow, until};
+use gateway_testkit::{Answer, Receiver, TestBuilder, TestGateway, files_below, read_below, sampler_workflow, until};
 use image::{ImageFormat, RgbImage};
 use serde_json::{Value, json};
 
@@ -57,11 +56,6 @@ async fn read_all(test: &TestGateway, id: &str) -> Vec<u8> {
         all.extend(test.get(&format!("/jobs/{id}{path}")).await.expect(200).bytes);
     }
     all
-}
-
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let paths = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 fn id_of(answer: &Answer) -> String {
@@ -194,8 +188,11 @@ async fn what_an_earlier_run_left_is_taken_out_at_the_start() {
     silent("the job", &read_all(&test, &id).await);
     let _refused = test.post(&format!("/jobs/{id}/retry"), &json!({})).await.expect(409);
     test.stop_gateway().await;
-    for file in files_below(test.folder()).iter().filter(|file| file.to_string_lossy().contains("gateway.db")) {
-        silent("the database file", &std::fs::read(file).expect("a file"));
+    let mut files = read_below(test.folder());
+    files.retain(|(path, _)| path.to_string_lossy().contains("gateway.db"));
+    assert!(files.iter().any(|(path, _)| path.ends_with("gateway.db")), "the database is not there");
+    for (path, bytes) in files {
+        silent(&path.to_string_lossy(), &bytes);
     }
 }
 

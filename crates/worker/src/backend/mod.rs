@@ -2,13 +2,13 @@
 
 mod ability;
 mod claims;
+mod files;
 mod history;
 mod monitor;
 mod poll;
 mod prompts;
 mod socket;
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,13 +21,12 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 pub(crate) use ability::Ability;
+use files::GivenFiles;
 
 use crate::context::Context;
 pub(crate) use poll::Stuck;
 pub(crate) use prompts::{OpenPrompts, Registration, Update};
 
-/// Files of which it is remembered that a server has them.
-const FILES: usize = 10_000;
 /// How long jobs wait for the event stream.
 const SOCKET_SOON: Duration = Duration::from_millis(500);
 
@@ -82,8 +81,8 @@ pub(crate) struct Backend {
     /// Why it counts as stuck, while it does.
     stuck: Mutex<Option<Stuck>>,
     ability: Mutex<Ability>,
-    /// Names of files that it was given since it was last gone.
-    files: Mutex<HashSet<String>>,
+    /// Input files that it was given.
+    pub(crate) files: GivenFiles,
     /// Whether it was asked for its node classes, be it in vain.
     pub(crate) classes_asked: watch::Sender<bool>,
     /// Told when what it can run has changed.
@@ -129,7 +128,7 @@ impl Backend {
             health: watch::channel(health).0,
             stuck: Mutex::default(),
             ability: Mutex::default(),
-            files: Mutex::default(),
+            files: GivenFiles::default(),
             classes_asked: watch::channel(false).0,
             abilities: watch::channel(()).0,
             hurry: Notify::new(),
@@ -152,25 +151,6 @@ impl Backend {
         look(&mut self.ability.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether it was given the file of this name.
-    pub(crate) fn has_file(&self, name: &str) -> bool {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
-    }
-
-    /// Notes that it was given the file of this name.
-    pub(crate) fn note_file(&self, name: &str) {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        if files.len() >= FILES {
-            files.clear();
-        }
-        files.insert(name.to_owned());
-    }
-
-    /// It may not have the files any more that it was given.
-    pub(crate) fn forget_files(&self) {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
     /// How many jobs it could begin at once, of whose slots `taken` are in the hands of who asks.
     pub(crate) fn room(&self, taken: usize) -> usize {
         let free = self.slots.available_permits() + taken;
@@ -180,6 +160,11 @@ impl Backend {
 
     pub(crate) fn state(&self) -> BackendState {
         self.health.borrow().state
+    }
+
+    /// Why no jobs can be given to this server, where that is so.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.health.borrow().problem.clone()
     }
 
     pub(crate) fn watch_health(&self) -> watch::Receiver<Health> {
@@ -205,7 +190,7 @@ impl Backend {
         self.health.send_if_modified(|health| {
             let changed = health.state != state;
             if changed && state == BackendState::Unreachable {
-                self.forget_files();
+                self.files.forget();
             }
             if changed {
                 match &problem {
@@ -218,6 +203,12 @@ impl Backend {
             health.problem = problem;
             news
         });
+    }
+
+    /// Something in front of the server, or in its place, lets nobody through: `reason`.
+    pub(crate) fn mark_misconfigured(&self, reason: &str) {
+        let problem = format!("{reason}; check COMFYUI_URL and COMFYUI_HEADERS");
+        self.set_state(BackendState::Misconfigured, Some(problem));
     }
 
     pub(crate) fn current_client_id(&self) -> Option<String> {

@@ -115,8 +115,7 @@ async fn leave_catalog(context: Arc<Context>, backend: Arc<Backend>) {
 
 fn failed(backend: &Backend, error: &CallError, failures: u32) {
     if let CallError::Misconfigured { reason, .. } = error {
-        let problem = format!("{reason}; check COMFYUI_URL and COMFYUI_HEADERS");
-        return backend.set_state(BackendState::Misconfigured, Some(problem));
+        return backend.mark_misconfigured(reason);
     }
     let patient = backend.state() == BackendState::Ready && !error.is_unreachable() && failures < PATIENCE;
     if !patient {

@@ -14,6 +14,7 @@ use gateway_db::{Database, DbError, DeliveryTry, DueDelivery, NextTry};
 use gateway_egress::{Answer, SendError};
 use gateway_telemetry::{TRACE, continue_trace, trace_of};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
@@ -33,14 +34,14 @@ const HOLD: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_secs(1);
 /// How long to wait where all that is due is for hosts that are busy.
 const BUSY: Duration = Duration::from_millis(250);
-/// How long tries under way may take once the worker ends; what is cut off is sent again.
-const LAST: Duration = Duration::from_secs(2);
 
-/// Sends until the worker drains.
-pub(crate) async fn run(context: Arc<Context>) {
+/// Sends until `settled`, then once more what is due, and ends with the last try.
+pub(crate) async fn run(context: Arc<Context>, settled: CancellationToken) {
     let mut tries = JoinSet::new();
     loop {
-        let begun = match take(&context, AT_ONCE - tries.len().min(AT_ONCE)).await {
+        // Asked before the look: that sees what the last job has left.
+        let last = settled.is_cancelled();
+        let begun = match take(&context, AT_ONCE.saturating_sub(tries.len())).await {
             Ok(due) => due,
             Err(error) => {
                 tracing::warn!(%error, "messages that are due can't be read; they are looked for again");
@@ -50,17 +51,17 @@ pub(crate) async fn run(context: Arc<Context>) {
         for message in begun.due {
             tries.spawn(deliver(Arc::clone(&context), message));
         }
+        if last {
+            break;
+        }
         tokio::select! {
-            () = context.draining.cancelled() => break,
+            () = settled.cancelled() => {}
             () = context.messages.notified() => {}
             () = tokio::time::sleep(begun.wait) => {}
             Some(_) = tries.join_next() => while tries.try_join_next().is_some() {},
         }
     }
-    let end = async { while tries.join_next().await.is_some() {} };
-    if tokio::time::timeout(LAST, end).await.is_err() {
-        tracing::debug!("messages under way are cut off; they are sent again");
-    }
+    while tries.join_next().await.is_some() {}
 }
 
 /// What is due, and how long nothing else will be.

@@ -99,14 +99,13 @@ impl Run {
         loop {
             let error = match self.fetch_once(node, index, file).await {
                 Ok(output) => return Ok(output),
-                Err(CollectError::Fetch(error)) => error,
+                Err(CollectError::Fetch(error)) if error.is_not_found() => return Err(CollectError::Gone),
+                // Of some formats only the walk that takes metadata out notices that the end is missing.
+                Err(error @ (CollectError::Fetch(_) | CollectError::Strip(StripError::Incomplete(_)))) => error,
                 Err(other) => return Err(other),
             };
-            if error.is_not_found() {
-                return Err(CollectError::Gone);
-            }
             let Some(pause) = pauses.next() else {
-                return Err(CollectError::Fetch(error));
+                return Err(error);
             };
             tracing::debug!(error = %chain(&error), "an output is fetched again");
             tokio::time::sleep(*pause).await;

@@ -15,13 +15,6 @@ const FOLDER: &str = "gateway";
 /// Digits of a content's hash that tell it from all others.
 const DIGITS: usize = 32;
 
-/// One file of a job, where the storage has it.
-struct Source {
-    storage_key: String,
-    /// Its name in ComfyUI.
-    name: String,
-}
-
 impl Run {
     /// Sees to it that ComfyUI has the job's files.
     pub(super) async fn hand_over(&mut self) -> Result<(), Setback> {
@@ -29,20 +22,16 @@ impl Run {
         for (input, _) in workflow.file_inputs() {
             let Some(Value::Object(record)) = self.job.resolved.get(input) else { continue };
             let name = name(record);
-            if self.backend.has_file(&name) {
-                continue;
-            }
-            let source = self.source(record, name).await?;
-            self.send(&source).await?;
-            self.backend.note_file(&source.name);
+            self.backend.files.give(&name, self.send(record, &name)).await?;
         }
         Ok(())
     }
 
-    async fn source(&self, record: &Map<String, Value>, name: String) -> Result<Source, Setback> {
+    /// Where the storage has the file of `record`.
+    async fn storage_key(&self, record: &Map<String, Value>) -> Result<String, Setback> {
         let text = |field: &str| text(record, field);
         let database = &self.context.parts.database;
-        let storage_key = if let Ok(id) = text("uploadId").parse::<UploadId>() {
+        let found = if let Ok(id) = text("uploadId").parse::<UploadId>() {
             let upload = database.find_upload(id, Scope::All).await.map_err(unavailable)?;
             upload.map(|upload| upload.storage_key)
         } else if let Ok(id) = text("jobId").parse::<JobId>() {
@@ -52,12 +41,13 @@ impl Run {
         } else {
             None
         };
-        let storage_key = storage_key.ok_or_else(gone)?;
-        Ok(Source { storage_key, name })
+        found.ok_or_else(gone)
     }
 
-    async fn send(&self, source: &Source) -> Result<(), Setback> {
-        let reader = self.context.parts.storage.open(&source.storage_key, None).await;
+    /// Sends the file of `record` to ComfyUI, as `name`.
+    async fn send(&self, record: &Map<String, Value>, name: &str) -> Result<(), Setback> {
+        let storage_key = self.storage_key(record).await?;
+        let reader = self.context.parts.storage.open(&storage_key, None).await;
         let ObjectReader { size, stream } = match reader {
             Ok(reader) => reader,
             Err(StorageError::NotFound { .. }) => return Err(gone()),
@@ -68,14 +58,14 @@ impl Run {
             stream: Box::pin(stream.map(|chunk| chunk.map_err(std::io::Error::other))),
         };
         let upload = Upload {
-            file_name: source.name.clone(),
+            file_name: name.to_owned(),
             subfolder: FOLDER.to_owned(),
             kind: FolderKind::Input,
             overwrite: true,
             body,
         };
         let sent = self.backend.client.upload_image(upload).await.map_err(not_taken)?;
-        let expected = (FOLDER, source.name.as_str());
+        let expected = (FOLDER, name);
         if (sent.subfolder.as_str(), sent.name.as_str()) == expected {
             return Ok(());
         }

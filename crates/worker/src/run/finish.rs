@@ -7,6 +7,7 @@ use gateway_core::event::{JobEvent, LogLevel, LogLine};
 use gateway_core::retry::backoff_ms;
 use gateway_core::{JobChange, JobError, JobStatus, Timestamp, chain};
 use gateway_db::{DbError, Job, Lease, Release, Settlement};
+use gateway_media::StripError;
 use gateway_telemetry::{TRACE, job_changed};
 use tracing::Instrument as _;
 
@@ -219,6 +220,7 @@ fn collect_failure(error: &CollectError) -> JobError {
         ),
         CollectError::Fetch(error) => failure::call("an output could not be fetched", error),
         CollectError::Store(error) => failure::storage(error),
+        CollectError::Strip(error @ StripError::Incomplete(_)) => failure::cut_short(error),
         CollectError::Strip(error) => failure::not_stripped(&error.to_string()),
         CollectError::Telling => failure::not_stripped("its format is not known"),
     };

@@ -1,6 +1,8 @@
 //! The form in which outputs are stored: converted where their owner asked for a format, and without what ComfyUI wrote
 //! into them of prompt and workflow where the operator wants that. In privacy mode what can't be freed of it is not stored.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use gateway_core::OutputKind;
 use gateway_core::event::LogLevel;
@@ -83,19 +85,21 @@ impl Run {
 
     /// What the owner wants this output to be converted to.
     pub(super) fn conversion(&self, sniffed: &Sniffed) -> Option<Conversion> {
-        let options = &self.job.options;
-        let format = options.format.as_deref();
-        if sniffed.kind != OutputKind::Image || (format.is_none() && options.quality.is_none()) {
+        if sniffed.kind != OutputKind::Image {
             return None;
         }
-        Conversion::new(format, options.quality, None, None).ok().filter(|conversion| !conversion.is_nothing())
+        let options = &self.job.options;
+        // They were checked when the job was accepted.
+        let wanted = Conversion::new(options.format.as_deref(), options.quality, None, None).ok()?;
+        (!wanted.is_nothing()).then_some(wanted)
     }
 
     /// The picture in `bytes`, converted. `None` where it is to stay as it is: it moves, or can't be converted.
     pub(super) async fn converted(&mut self, bytes: Bytes, conversion: Conversion) -> Option<Converted> {
-        let context = std::sync::Arc::clone(&self.context);
-        let _turn = context.conversions.acquire().await;
+        let turn = Arc::clone(&self.context.conversions).acquire_owned().await;
         let work = move || {
+            // A run that is given up does not end this thread: its turn goes on as long.
+            let _turn = turn;
             let facts = inspect(&bytes, &InspectLimits::default()).map_err(ConvertError::Refused)?;
             if facts.frames.is_some_and(|frames| frames > 1) {
                 return Ok(None);

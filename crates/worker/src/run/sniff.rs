@@ -1,7 +1,6 @@
 //! What bytes are, by their content: never by a name or a header that somebody else wrote. Pure.
 
 use gateway_core::OutputKind;
-use gateway_core::output::{OPAQUE_TYPE, SHOWN_TYPES};
 
 /// Bytes from the beginning that are enough to tell.
 pub(super) const HEAD: usize = 16 * 1024;
@@ -28,14 +27,12 @@ impl Sniffed {
 
 /// Looks at the first bytes of a file.
 pub(super) fn sniff(head: &[u8]) -> Sniffed {
-    let true_type = gateway_media::true_type(head);
-    let content_type = if true_type == "audio/opus" { "audio/ogg" } else { true_type };
-    let shown = SHOWN_TYPES.iter().map(|(shown, _)| *shown).find(|shown| *shown == content_type);
-    let kind = OutputKind::of_content_type(shown.unwrap_or(OPAQUE_TYPE));
+    let content_type = gateway_media::sniff(head);
+    let kind = OutputKind::of_content_type(content_type);
     let size = (kind == OutputKind::Image).then(|| imagesize::blob_size(head).ok()).flatten();
     Sniffed {
-        true_type,
-        content_type: shown.unwrap_or(OPAQUE_TYPE),
+        true_type: gateway_media::true_type(head),
+        content_type,
         kind,
         size: size.and_then(|size| Some((i32::try_from(size.width).ok()?, i32::try_from(size.height).ok()?))),
     }
@@ -43,6 +40,8 @@ pub(super) fn sniff(head: &[u8]) -> Sniffed {
 
 #[cfg(test)]
 mod tests {
+    use gateway_core::output::OPAQUE_TYPE;
+
     use super::*;
 
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x02\0\0\0\x01\0\x08\x06\0\0\0";

@@ -140,8 +140,7 @@ impl Run {
     /// mended; where it refuses only this, the others must not wait behind it.
     async fn refused_by_another(&self, reason: String) -> Setback {
         if let Err(CallError::Misconfigured { .. }) = self.backend.client.queue().await {
-            let problem = format!("{reason}; check COMFYUI_URL and COMFYUI_HEADERS");
-            self.backend.set_state(BackendState::Misconfigured, Some(problem));
+            self.backend.mark_misconfigured(&reason);
             return Setback::NotRun;
         }
         Setback::Failed(Box::new(failure::not_let_through(&reason)))
@@ -172,7 +171,7 @@ impl Run {
                 let mut error = failure::refused(&refusal, &self.workflow);
                 if refusal.reason() == RefusalReason::MissingInputFile && self.workflow.file_inputs().next().is_some() {
                     // Somebody has cleared ComfyUI's input folder: the next attempt sends the files again.
-                    self.backend.forget_files();
+                    self.backend.files.forget();
                     error.retryable = true;
                 }
                 failed(error)

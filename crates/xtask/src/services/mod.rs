@@ -24,7 +24,7 @@ pub(crate) struct Services {
     postgres: Server<Postgres>,
     redis: Server<Redis>,
     s3: Vec<(&'static str, String)>,
-    python: Option<String>,
+    python: Server<Python>,
 }
 
 /// One server, where there is one.
@@ -44,7 +44,7 @@ impl Services {
             postgres: server("Postgres", postgres, Postgres::start)?,
             redis: server("Redis", variable("REDIS_URL"), Redis::start)?,
             s3: given_s3(),
-            python: python()?,
+            python: server("Python with its packages", variable("TEST_PYTHON"), Python::prepare)?,
         };
         // Tests start their own; without one, those of the whole stack are left out like those of Redis.
         if let Err(error) = program("haproxy", "haproxy") {
@@ -66,7 +66,7 @@ impl Services {
             postgres: server("Postgres", postgres, Postgres::start)?,
             redis: Server::None,
             s3: Vec::new(),
-            python: None,
+            python: Server::None,
         })
     }
 
@@ -93,8 +93,9 @@ impl Services {
         };
         let s3 = self.s3.iter().map(|(name, value)| (*name, value.as_str()));
         let python = match &self.python {
-            Some(path) => ("TEST_PYTHON", path.as_str()),
-            None => ("TEST_WITHOUT_PYTHON", "1"),
+            Server::Given(path) => ("TEST_PYTHON", path.as_str()),
+            Server::Started(python) => ("TEST_PYTHON", python.path()),
+            Server::None => ("TEST_WITHOUT_PYTHON", "1"),
         };
         [postgres, redis, python].into_iter().chain(s3).collect()
     }
@@ -131,9 +132,12 @@ fn server<S>(name: &str, given: Option<String>, start: impl FnOnce() -> Result<S
 }
 
 /// The interpreter of the tests that use what users have.
-fn python() -> Result<Option<String>> {
+pub(crate) fn python() -> Result<Option<String>> {
+    if let Some(given) = variable("TEST_PYTHON") {
+        return Ok(Some(given));
+    }
     match Python::prepare() {
-        Ok(python) => Ok(Some(python.path().into_owned())),
+        Ok(python) => Ok(Some(python.path().to_owned())),
         Err(error) if variable("CI").is_none() => {
             eprintln!("!! Python and its packages can't be had here, so their tests are LEFT OUT: {error:#}");
             Ok(None)
@@ -143,7 +147,7 @@ fn python() -> Result<Option<String>> {
 }
 
 /// Where `program` lies: found, else installed with Debian's `package`.
-fn program(program: &str, package: &str) -> Result<PathBuf> {
+pub(crate) fn program(program: &str, package: &str) -> Result<PathBuf> {
     if let Some(path) = find(program) {
         return Ok(path);
     }
@@ -158,7 +162,7 @@ fn find(program: &str) -> Option<PathBuf> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the chores read what a developer or CI sets; no setting of the gateway")]
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -180,7 +184,7 @@ fn is_root() -> Result<bool> {
     Ok(String::from_utf8_lossy(&output.stdout).trim() == "0")
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

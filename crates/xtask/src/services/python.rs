@@ -1,6 +1,5 @@
 //! A Python of the tests' own, with the packages that users of the gateway would use.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
@@ -14,19 +13,22 @@ const PACKAGES: &[&str] = &[
     "schemathesis==4.32.5",
     "openapi-spec-validator==0.9.0",
     "openapi-python-client==0.29.1",
+    "requests==2.34.2",
+    "deno==2.9.8",
+    "mcp==2.3.0",
 ];
 
-/// The interpreter.
-pub(super) struct Python(PathBuf);
+/// The path of the interpreter.
+pub(super) struct Python(String);
 
 impl Python {
     /// Makes it, unless it is there with the same packages.
     pub(super) fn prepare() -> Result<Self> {
         let folder = root().join("target/tools/python");
         let (python, marker) = (folder.join("bin/python"), folder.join("packages"));
-        let wanted = PACKAGES.join("\n");
+        let (made, wanted) = (Self(python.display().to_string()), PACKAGES.join("\n"));
         if python.is_file() && std::fs::read_to_string(&marker).is_ok_and(|there| there == wanted) {
-            return Ok(Self(python));
+            return Ok(made);
         }
         let system = program("python3", "python3")?;
         let make = || check(Command::new(&system).args(["-m", "venv", "--clear"]).arg(&folder));
@@ -42,10 +44,10 @@ impl Python {
                 .args(PACKAGES),
         )?;
         std::fs::write(&marker, wanted)?;
-        Ok(Self(python))
+        Ok(made)
     }
 
-    pub(super) fn path(&self) -> std::borrow::Cow<'_, str> {
-        self.0.to_string_lossy()
+    pub(super) fn path(&self) -> &str {
+        &self.0
     }
 }

@@ -5,6 +5,7 @@ mod access;
 mod delivery;
 mod health;
 mod jobs;
+mod mcp;
 mod workers;
 mod workflows;
 
@@ -14,7 +15,8 @@ use super::build::reference;
 
 /// Every schema but those of problems.
 pub(super) fn all() -> Vec<(&'static str, Value)> {
-    [common(), health::all(), workflows::all(), jobs::all(), delivery::all(), access::all(), workers::all()].concat()
+    [common(), health::all(), workflows::all(), jobs::all(), delivery::all(), mcp::all(), access::all(), workers::all()]
+        .concat()
 }
 
 fn common() -> Vec<(&'static str, Value)> {

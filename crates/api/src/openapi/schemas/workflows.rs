@@ -3,7 +3,7 @@
 use gateway_core::ids::RAW_PREFIX;
 use serde_json::{Value, json};
 
-use super::{anything, closed, count, list, matching, object, or_null, page, schema, text, time, with};
+use super::{anything, closed, count, flag, list, matching, object, or_null, page, schema, text, time, with};
 
 pub(super) fn all() -> Vec<(&'static str, Value)> {
     vec![
@@ -11,7 +11,7 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
         ("Graph", graph()),
         ("NewWorkflow", closed("A workflow to be registered.", &request("id"))),
         ("WorkflowReplacement", closed("A workflow's next version.", &request("id?"))),
-        ("WorkflowSummary", object("A workflow without its graph.", &summary())),
+        ("WorkflowSummary", object("A workflow without its graph.", &listed())),
         (
             "WorkflowList",
             page("All workflows, in order of their ids. One page: `nextCursor` is null.", "WorkflowSummary"),
@@ -70,6 +70,12 @@ fn summary() -> [(&'static str, Value); 6] {
         ("createdAt", time("When it was registered.")),
         ("updatedAt", time("When this version was made.")),
     ]
+}
+
+fn listed() -> Vec<(&'static str, Value)> {
+    let mut fields = summary().to_vec();
+    fields.push(("mayRun", flag("Whether your key may run it.")));
+    fields
 }
 
 fn workflow() -> Value {

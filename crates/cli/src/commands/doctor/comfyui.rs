@@ -159,7 +159,7 @@ impl Server {
 
 /// What is known to be dangerous about a version.
 fn holes(url: &str, version: &str, raw: bool) -> Option<Finding> {
-    let holes: Vec<String> = known_holes(version).iter().map(|hole| format!("{} ({})", hole.id, hole.what)).collect();
+    let holes: Vec<String> = known_holes(version).iter().map(ToString::to_string).collect();
     let seen = format!("{url}: ComfyUI {version} has known holes:\n{}", holes.join("\n"));
     let who = if raw { "set ALLOW_RAW_WORKFLOWS=false until then" } else { "let nobody but the workers reach it" };
     let remedy = format!("update it to {} or newer; {who}", comfyui_holes::FLOOR);

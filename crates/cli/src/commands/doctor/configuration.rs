@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use gateway_config::{ConfigError, Environment, Origins, Settings, VARIABLES};
+use gateway_config::{ConfigError, Environment, Origins, Settings, secrets_in};
 
 use super::finding::{Area, Finding};
 
@@ -152,13 +152,7 @@ fn open_file(env_file: &Path) -> Option<Finding> {
     if !is_open(env_file) {
         return None;
     }
-    let text = std::fs::read_to_string(env_file).ok()?;
-    let is_set = |name: &str| {
-        text.lines()
-            .any(|line| line.trim().strip_prefix(name).is_some_and(|rest| rest.len() > 1 && rest.starts_with('=')))
-    };
-    let names: Vec<&str> =
-        VARIABLES.iter().filter(|variable| variable.secret && is_set(variable.name)).map(|each| each.name).collect();
+    let names = secrets_in(env_file);
     let shown = env_file.display();
     let seen = format!("{shown} holds {}, and any user of this machine may read it", names.join(", "));
     (!names.is_empty()).then(|| Finding::warning(AREA, seen, format!("chmod 600 {shown}")))
@@ -250,11 +244,13 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(".env");
-        std::fs::write(&file, "# JWT_SECRET=x\nPORT=1\nS3_SECRET_KEY=s3cret\nREDIS_URL=\n").unwrap();
+        let text =
+            "# JWT_SECRET=x\nPORT=1\nexport S3_SECRET_KEY=s3cret\nDATABASE_URL=postgres://a:s3cret@h/db\nREDIS_URL=\n";
+        std::fs::write(&file, text).unwrap();
         let mode = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
         mode(0o644);
         let told = Report::new(open_file(&file).into_iter().collect(), false).text(false);
-        assert!(told.contains("holds S3_SECRET_KEY, and any user") && !told.contains("s3cret"), "{told}");
+        assert!(told.contains("holds DATABASE_URL, S3_SECRET_KEY, and any user") && !told.contains("s3cret"), "{told}");
         mode(0o640);
         assert!(open_file(&file).is_none());
     }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use gateway_config::{S3Settings, Settings, StorageBackend};
 use gateway_core::chain;
-use gateway_storage::{S3Storage, StorageError, open_once, try_out};
+use gateway_storage::{S3Storage, StorageError, try_out};
 
 use super::clocks::{Skew, now};
 use super::finding::{Area, Finding};
 use super::{DEADLINE, disk};
 
 const AREA: Area = Area::Storage;
-/// For each call to a bucket; there are about eight of them.
+/// For each call to a bucket; there are about five of them.
 const CALL: Duration = Duration::from_secs(4);
 /// For all of them.
 const ALL: Duration = Duration::from_secs(12);
@@ -66,11 +66,7 @@ const FOLDER: &str = "STORAGE_LOCAL_PATH must be a folder that the user of the g
 
 async fn object(settings: &Settings) -> Finding {
     let shown = settings.storage.backend.shown();
-    let whole = async {
-        let storage = open_once(&settings.storage, CALL).await?;
-        try_out(&*storage).await
-    };
-    match tokio::time::timeout(ALL, whole).await {
+    match tokio::time::timeout(ALL, try_out(&settings.storage, CALL)).await {
         Ok(Ok(())) => Finding::ok(AREA, format!("{shown}: a small object was written, read and removed")),
         Ok(Err(error)) => trouble(&error, &shown),
         Err(_elapsed) => {
@@ -85,17 +81,12 @@ async fn object(settings: &Settings) -> Finding {
 
 fn trouble(error: &StorageError, shown: &str) -> Finding {
     match error {
-        StorageError::Bucket { advice, source, .. } => {
+        StorageError::Bucket { advice, unreachable, source, .. } => {
             let seen = format!("{shown} can't be used: {}", chain(source));
-            match advice.contains("can't be reached") || advice.contains("in time") {
+            match unreachable {
                 true => Finding::unreachable(AREA, seen, advice.clone()),
                 false => Finding::error(AREA, seen, advice.clone()),
             }
-        }
-        error if shown.starts_with("s3://") => {
-            let remedy =
-                "see the server's own words; which permissions the keys need: docs/OPERATIONS.md#outputs-in-s3";
-            Finding::error(AREA, format!("{shown} can't be used: {}", chain(error)), remedy)
         }
         error => Finding::error(AREA, format!("{shown} can't be used: {}", chain(error)), FOLDER),
     }

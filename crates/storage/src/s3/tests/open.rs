@@ -6,8 +6,13 @@ use super::proxy::Fault;
 use super::*;
 
 async fn refused(settings: &S3Settings) -> String {
+    refused_as(settings, false).await
+}
+
+/// What is told of a server that is there or is `away`.
+async fn refused_as(settings: &S3Settings, away: bool) -> String {
     let error = S3Storage::open_with(settings, 100, PATIENCE).await.err().expect("it is refused");
-    assert!(matches!(error, StorageError::Bucket { .. }));
+    assert!(matches!(error, StorageError::Bucket { unreachable, .. } if unreachable == away), "{error:?}");
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);
     while let Some(error) = cause {
@@ -75,16 +80,42 @@ async fn keys_that_may_not_read_list_or_see_unfinished_uploads() {
 }
 
 #[tokio::test]
+async fn an_object_that_can_be_written_and_not_read_is_not_left_there() {
+    let server = Server::start().await;
+    let proxy = Proxy::to(server.address()).await;
+    let settings = S3Settings { endpoint: Some(proxy.endpoint.clone()), ..server.settings.clone() };
+    proxy.spoil("GET /", 1, Fault::Answer(403, "AccessDenied"));
+    assert!(refused(&settings).await.contains("s3:GetObject"));
+    assert_eq!(Bucket::on(server, 100).await.pieces().await, 0);
+}
+
+#[tokio::test]
+async fn a_bucket_is_tried_out_once_and_with_little_patience() {
+    let server = Server::start().await;
+    let proxy = Proxy::to(server.address()).await;
+    let bucket = S3Settings { endpoint: Some(proxy.endpoint.clone()), ..server.settings.clone() };
+    let backend = gateway_config::StorageBackend::S3(bucket);
+    let settings = gateway_config::StorageSettings { backend, max_output_bytes: 10 };
+    crate::try_out(&settings, Duration::from_secs(10)).await.unwrap();
+    let seen = proxy.seen();
+    assert_eq!(seen.iter().filter(|(line, _)| line.starts_with("PUT /")).count(), 1, "{seen:?}");
+    proxy.spoil("PUT /", 1, Fault::Silence);
+    let error = crate::try_out(&settings, Duration::from_millis(200)).await.unwrap_err();
+    assert!(matches!(error, StorageError::Bucket { unreachable: true, .. }), "{error:?}");
+    assert_eq!((proxy.left(), proxy.seen().len()), (0, 1), "it is not tried again");
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", taken.local_addr().unwrap());
     drop(taken);
     let server = Server::start().await;
     let settings = S3Settings { endpoint: Some(endpoint.clone()), ..server.settings.clone() };
-    let text = refused(&settings).await;
+    let text = refused_as(&settings, true).await;
     assert!(text.contains(&format!("{endpoint} can't be reached")) && text.contains("refused"), "{text}");
     let nowhere = Some(String::from("http://s3.invalid"));
-    let text = refused(&S3Settings { endpoint: nowhere, path_style: false, ..settings.clone() }).await;
+    let text = refused_as(&S3Settings { endpoint: nowhere, path_style: false, ..settings.clone() }, true).await;
     assert!(
         text.contains("http://s3.invalid can't be reached") && text.contains("or set S3_PATH_STYLE=true"),
         "{text}"

@@ -6,8 +6,8 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{
-    ADMIN, ALICE, BOB, Shown, answer, bearer, get, guarded, key, make, nothing, offline, post, proxied, refused,
-    request, said, somewhere, text, wish,
+    ADMIN, ALICE, BOB, Shown, answer, bearer, forged, get, guarded, key, make, nothing, offline, post, proxied,
+    refused, request, said, somewhere, text, wish,
 };
 
 /// So few requests are let in at once, and then one in a quarter of an hour.
@@ -30,16 +30,18 @@ fn told(answer: &Answer) -> (u64, u64, u64) {
     told
 }
 
-/// How many of so many requests are let in; asserts that they are the first.
+/// How many of so many requests are counted and let in; asserts that they are the first.
 async fn admitted(test: &TestGateway, count: usize, ask: impl Fn(usize) -> Shown) -> usize {
     let mut admitted = 0;
     for number in 0..count {
-        let answer = get(test, &ask(number), "/capabilities").await;
-        if answer.status == 200 {
+        let answer = get(test, &ask(number), "/jobs").await;
+        if answer.status == 429 {
+            limited(&answer);
+        } else {
+            // Who shows nothing is counted before it is told that it has to.
+            assert!(matches!(answer.status, 200 | 401), "{}", answer.json());
             assert_eq!(admitted, number, "one was let in after one was not");
             admitted += 1;
-        } else {
-            limited(&answer);
         }
     }
     admitted
@@ -68,7 +70,6 @@ async fn every_answer_that_was_counted_says_how_much_is_left() {
         (404, get(&test, &alice, "/jobs/nope").await),
         (404, get(&test, &alice, "/nowhere").await),
         (405, answer(request(&test, &alice, Method::PATCH, "/jobs")).await),
-        (200, answer(request(&test, &alice, Method::HEAD, "/health")).await),
     ];
     for ((status, answer), left) in answers.iter().zip((0..50).rev()) {
         assert_eq!((answer.status, told(answer).0, told(answer).1), (*status, 50, left), "{}", answer.json());
@@ -99,7 +100,7 @@ async fn the_limit_is_met_at_the_true_count_and_says_when_to_come_again() {
     // Whoever is refused is refused in every way that it can be known by, and nobody else is.
     limited(&get(&test, &bearer(ALICE), "/jobs").await);
     limited(&post(&test, &alice, "/jobs", &json!({})).await);
-    limited(&get(&test, &alice, "/health").await);
+    let _open = get(&test, &alice, "/health").await.expect(200);
     for path in ["/health/live", "/health/ready", "/v1/health/live"] {
         for _ in 0..2 * FEW {
             let probe = get(&test, &alice, path).await;
@@ -107,8 +108,8 @@ async fn the_limit_is_met_at_the_true_count_and_says_when_to_come_again() {
             assert_eq!(probe.header("x-ratelimit-limit"), "", "{path}");
         }
     }
-    for other in [key(BOB), key(ADMIN), nothing()] {
-        assert_eq!(admitted(&test, FEW + 1, |_| other.clone()).await, FEW);
+    for (other, few) in [(key(BOB), FEW), (key(ADMIN), FEW), (nothing(), FEW - 1)] {
+        assert_eq!(admitted(&test, FEW + 1, |_| other.clone()).await, few, "one came to an open path");
     }
 }
 
@@ -159,16 +160,38 @@ async fn an_address_with_too_many_wrong_credentials_waits_whatever_it_shows() {
         let seconds = limited(&get(&test, &from(shown), "/jobs").await);
         assert!((1..=900).contains(&seconds), "{seconds}");
     }
-    // Without credentials it is answered as before, and so are others.
+    // Without credentials it is answered as before, where none are asked for whatever it shows, and so are others.
     refused(&get(&test, &from(nothing()), "/jobs").await, ErrorCode::AuthFailed);
-    let _open = get(&test, &from(nothing()), "/health").await.expect(200);
-    let _probe = get(&test, &from(key("wrong")), "/health/live").await.expect(200);
+    for shown in [nothing(), key("wrong"), key(ALICE)] {
+        for path in ["/health", "/capabilities", "/health/live"] {
+            let _open = get(&test, &from(shown.clone()), path).await.expect(200);
+        }
+    }
     let _other = get(&test, &key(ALICE).at(&somewhere(1)), "/jobs").await.expect(200);
     refused(&get(&test, &key("wrong").at(&somewhere(2)), "/jobs").await, ErrorCode::AuthFailed);
     let log = test.get("/audit?action=login.failed&limit=100").await.expect(200).json();
     let noted: Vec<String> =
         log["items"].as_array().expect("a list").iter().map(|entry| text(entry, "/address")).collect();
     assert_eq!((noted.len(), noted.iter().filter(|address| *address == "198.51.100.9").count()), (21, FAILURES));
+}
+
+#[tokio::test]
+async fn what_is_shown_where_nothing_is_asked_for_is_not_told_to_be_good_or_wrong() {
+    let test = offline(sparing(guarded())).await;
+    let strict = make(&test, json!({"name": "shop", "rateLimit": 1})).await.key;
+    let all = [key(ALICE), key("wrong"), bearer(&forged(&strict)), key(&strict)];
+    let headers = ["x-ratelimit-limit", "x-ratelimit-remaining", "ratelimit-policy"];
+    let told = |answer: &Answer| headers.map(|name| answer.header(name).to_owned());
+    for (number, shown) in all.iter().enumerate() {
+        let answer = get(&test, shown, "/health").await.expect(200);
+        let left = FEW - number - 1;
+        assert_eq!(told(&answer), [FEW.to_string(), left.to_string(), format!("\"default\";q={FEW};w=3600")]);
+    }
+    // All of them came from one address, and none of them was counted as its key's.
+    for shown in all.iter().chain([&nothing()]) {
+        limited(&get(&test, shown, "/health").await);
+    }
+    let _first = get(&test, &key(&strict), "/jobs").await.expect(200);
 }
 
 #[tokio::test]

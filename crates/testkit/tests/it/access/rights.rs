@@ -2,7 +2,8 @@
 
 use futures_util::future::join_all;
 use gateway_core::ErrorCode;
-use gateway_testkit::{Answer, TestGateway, sampler_workflow};
+use gateway_core::allowlist::Allowlist;
+use gateway_testkit::{Answer, Receiver, TestGateway, sampler_workflow};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -129,8 +130,10 @@ async fn a_key_runs_the_workflows_that_it_is_for_and_no_other_in_any_way() {
     let other = submit(&test, &free, &sampler, 202).await;
     cancel(&test, &free, &other).await;
     refused(&post(&test, &bound, "/jobs", &sampler).await, ErrorCode::Forbidden);
-    let items = json!({"workflowId": "sampler", "items": [{}, {}]});
-    refused(&post(&test, &bound, "/batches", &items).await, ErrorCode::Forbidden);
+    for workflow in ["sampler", "nowhere"] {
+        let items = json!({"workflowId": workflow, "items": [{}, {}]});
+        refused(&post(&test, &bound, "/batches", &items).await, ErrorCode::Forbidden);
+    }
     let retried = answer(request(&test, &bound, Method::POST, &format!("/jobs/{other}/retry"))).await;
     refused(&retried, ErrorCode::Forbidden);
     // One that is not there is not told from one that it may not run.
@@ -140,6 +143,30 @@ async fn a_key_runs_the_workflows_that_it_is_for_and_no_other_in_any_way() {
     assert_eq!(get(&test, &bound, &format!("/jobs/{other}")).await.expect(200).json()["status"], "canceled");
     let all = get(&test, &bound, "/jobs").await.expect(200).json();
     assert_eq!(all["items"].as_array().map(Vec::len), Some(4), "{all}");
+}
+
+#[tokio::test]
+async fn nothing_is_fetched_for_a_key_that_may_not_run_the_workflow() {
+    let receiver = Receiver::start().await;
+    let host = format!("127.0.0.1:{}", receiver.port());
+    let builder = guarded().settings(move |settings| {
+        settings.files.urls.allow = Allowlist::parse(&host).expect("a list of hosts");
+    });
+    let test = offline(builder).await;
+    let copy = json!({
+        "workflow": {
+            "1": {"class_type": "LoadImage", "inputs": {"image": "{{image}}"}},
+            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}}
+        },
+        "inputSchema": {"type": "object", "properties": {"image": {"type": "object", "format": "image"}}}
+    });
+    test.register("copy", copy).await;
+    let bound = key(&make(&test, json!({"name": "shop", "workflows": ["tiny"]})).await.key);
+    let inputs = json!({"image": {"url": receiver.url("/x.png")}});
+    refused(&post(&test, &bound, "/jobs", &wish("copy", inputs.clone())).await, ErrorCode::Forbidden);
+    let batch = json!({"workflowId": "copy", "inputs": inputs, "items": [{}, {}]});
+    refused(&post(&test, &bound, "/batches", &batch).await, ErrorCode::Forbidden);
+    assert!(receiver.requests().is_empty(), "{:?}", receiver.requests());
 }
 
 #[tokio::test]

@@ -73,6 +73,7 @@ const TABLE: &[(&str, &str, May)] = &[
     ("GET", "/batches/{id}/webhooks", BATCH),
     ("POST", "/batches/{id}/webhooks/{delivery}/redeliver", BATCH),
     ("POST", "/uploads", Callers),
+    ("POST", "/mcp", Callers),
     ("GET", "/outputs/{id}", JOB),
     ("GET", "/outputs/{id}/{file}", OUTPUT),
     ("HEAD", "/outputs/{id}/{file}", OUTPUT),
@@ -159,6 +160,10 @@ fn body(method: &str, template: &str) -> Option<Value> {
         ("POST", "/workflows/{id}/validate") => json!({"inputs": {"color": 1}}),
         ("POST", "/jobs") => later(1),
         ("POST", "/batches") => json!({"workflowId": "tiny", "items": [{"inputs": {"color": 2}}]}),
+        ("POST", "/mcp") => {
+            let params = json!({"name": "list_jobs", "arguments": {}});
+            json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
+        }
         ("POST", "/keys") => json!({"name": "other"}),
         _ => return None,
     })

@@ -146,6 +146,27 @@ async fn failures_and_cancellations_end_the_stream_for_every_watcher() {
 }
 
 #[tokio::test]
+async fn a_watcher_with_a_number_that_nobody_gave_out_is_told_all_that_happens_until_the_end() {
+    let test = TestGateway::start().await;
+    let _paused = test.post("/queue/pause", &json!({})).await.expect(200);
+    let id = test.submit("tiny", json!({"color": 1})).await;
+    // Nothing has happened to the job so far that a number could be compared with.
+    let mut ahead = Events::open(&test, &id, Some("18446744073709551615-0")).await;
+    let first = ahead.next().await.unwrap();
+    assert_eq!((first.name.as_str(), &first.data["status"]), ("status", &json!("queued")));
+    let mut usual = Events::open(&test, &id, None).await;
+    let _resumed = test.post("/queue/resume", &json!({})).await.expect(200);
+    let (ahead, usual) = tokio::join!(ahead.rest(), usual.rest());
+    let logged = |events: &[Event]| -> Vec<EventId> {
+        events.iter().filter(|event| event.name == "log").map(|event| event.id).collect()
+    };
+    assert!(!logged(&ahead).is_empty());
+    assert_eq!(logged(&ahead), logged(&usual));
+    let (end, usual_end) = (ahead.last().unwrap(), usual.last().unwrap());
+    assert_eq!((end.name.as_str(), end.id, &end.data), ("end", usual_end.id, &usual_end.data));
+}
+
+#[tokio::test]
 async fn a_watcher_that_comes_late_is_told_the_progress_so_far() {
     let test = TestGateway::start().await;
     let id = run_for_ever(&test, 1).await;

@@ -2,7 +2,7 @@
 
 use comfyui_sim::{HostileFilenames, ViewFault};
 use gateway_testkit::{TestBuilder, until};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::support::*;
@@ -47,6 +47,45 @@ async fn a_file_that_arrives_broken_once_costs_no_attempt() {
         assert!(image::load_from_memory(&picture.bytes).is_ok(), "{fault:?}: the picture is whole");
         each_ran_once(&test, round);
     }
+}
+
+/// A film of some frames.
+fn film_workflow() -> Value {
+    json!({
+        "workflow": {
+            "1": {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 16, "batch_size": 2, "color": "{{color}}"}},
+            "2": {"class_type": "CreateVideo", "inputs": {"images": ["1", 0], "fps": 24.0}},
+            "3": {"class_type": "SaveVideo", "inputs": {
+                "video": ["2", 0], "filename_prefix": "film", "format": "auto", "codec": "auto"
+            }}
+        },
+        "inputSchema": {"type": "object", "properties": {"color": {"type": "integer"}}}
+    })
+}
+
+#[tokio::test]
+async fn a_film_whose_end_is_missing_is_fetched_again_where_metadata_is_taken_out() {
+    let test = gateway(TestBuilder::default().settings(|settings| {
+        settings.files.strip_metadata = true;
+        settings.queue.max_attempts = 2;
+    }))
+    .await;
+    test.register("film", film_workflow()).await;
+    let asked = || test.sim.stats().requests.get("GET /view").copied().unwrap_or_default();
+    test.sim.update(|switches| switches.view_fault = ViewFault::Truncate);
+    let id = test.submit("film", json!({"color": 1})).await;
+    until("the file was asked for", || async { (asked() > 0).then_some(()) }).await;
+    test.sim.update(|switches| switches.view_fault = ViewFault::None);
+    let job = test.wait_ended(&id).await;
+    succeeded(&job, 1);
+    assert_eq!(job["outputs"][0]["contentType"], "video/mp4", "{job}");
+
+    let before = asked();
+    test.sim.update(|switches| switches.view_fault = ViewFault::Truncate);
+    let job = test.run("film", json!({"color": 2})).await;
+    failed(&job, "COMFYUI_UNREACHABLE", 2);
+    assert!(message(&job).contains("an output could not be fetched: the mp4 file is incomplete"), "{job}");
+    assert_eq!(asked() - before, 8, "each attempt asks for it four times");
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
 //! Results that are used again: when, when not, and who waits for whom while one is made.
 
-use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use gateway_testkit::{Answer, Receiver, TestBuilder, TestGateway, sampler_workflow, tiny_workflow, until};
+use gateway_testkit::{
+    Answer, Receiver, TestBuilder, TestGateway, files_below, sampler_workflow, tiny_workflow, until,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -41,12 +42,6 @@ async fn bytes(test: &TestGateway, job: &Value) -> Vec<Vec<u8>> {
 /// The hashes of the outputs of a job.
 fn hashes(job: &Value) -> Vec<&Value> {
     job["outputs"].as_array().expect("a list").iter().map(|output| &output["sha256"]).collect()
-}
-
-/// The files below `folder`.
-fn files(folder: &Path) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.flat_map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { vec![entry.path()] }).collect()
 }
 
 async fn delete(test: &TestGateway, job: &str) {
@@ -204,7 +199,7 @@ async fn a_result_whose_files_are_gone_is_made_anew() {
     let test = start(TestBuilder::default()).await;
     let body = wish("tiny", json!({"color": 1}));
     let first = made(&test, &body).await;
-    let stored = files(&test.folder().join("outputs"));
+    let stored = files_below(&test.folder().join("outputs"));
     assert_eq!(stored.len(), 1);
     for file in stored {
         std::fs::remove_file(file).expect("removed");
@@ -227,15 +222,15 @@ async fn shared_files_stay_as_long_as_one_job_has_them() {
     let other = made(&test, &wish("tiny", json!({"color": 2}))).await;
     let job = test.job(&second).await;
     let before = bytes(&test, &job).await;
-    assert_eq!((before.len(), files(&folder).len()), (1, 2), "a hit makes no file of its own");
+    assert_eq!((before.len(), files_below(&folder).len()), (1, 2), "a hit makes no file of its own");
     delete(&test, &first).await;
     delete(&test, &other).await;
     // Whatever would take the shared file takes it before this one.
-    until("the other job's file is gone", || async { (files(&folder).len() < 2).then_some(()) }).await;
+    until("the other job's file is gone", || async { (files_below(&folder).len() < 2).then_some(()) }).await;
     assert!(bytes(&test, &job).await == before, "the bytes differ");
     assert_eq!(test.job(&second).await, job);
     delete(&test, &second).await;
-    until("no file is left", || async { files(&folder).is_empty().then_some(()) }).await;
+    until("no file is left", || async { files_below(&folder).is_empty().then_some(()) }).await;
 }
 
 #[tokio::test]

@@ -324,18 +324,23 @@ async fn an_animation_stays_as_it_is_whatever_form_was_asked_for() {
     assert_eq!(facts(&form(&test, &job, "format=jpeg").await.bytes), (ImageFormat::Jpeg, 16, 16));
 }
 
-/// A workflow whose outputs hold [`WORDS`], unless somebody takes them out.
+/// With two workflows whose outputs hold [`WORDS`], unless somebody takes them out: `telling`, and `moving`, which saves an
+/// animation.
 async fn telling(builder: TestBuilder) -> TestGateway {
     let test = start(builder).await;
     let mut workflow = sampler_workflow();
     workflow["workflow"]["2"]["inputs"]["text"] = json!(WORDS);
-    test.register("telling", workflow).await;
+    test.register("telling", workflow.clone()).await;
+    workflow["workflow"]["6"] = json!({"class_type": "SaveAnimatedPNG", "inputs": {
+        "images": ["5", 0], "filename_prefix": "x", "fps": 6.0, "compress_level": 4
+    }});
+    test.register("moving", workflow).await;
     test
 }
 
-/// The output of `telling`, with these wishes for it.
-async fn told(test: &TestGateway, wishes: Value) -> Vec<u8> {
-    let mut body = wish("telling", json!({"seed": 1}));
+/// The output of `workflow`, with these wishes for it.
+async fn told(test: &TestGateway, workflow: &str, wishes: Value) -> Vec<u8> {
+    let mut body = wish(workflow, json!({"seed": 1}));
     body["output"] = wishes;
     let id = submit(test, &body, 202).await;
     let job = test.wait_status(&id, "succeeded").await;
@@ -349,20 +354,22 @@ async fn told(test: &TestGateway, wishes: Value) -> Vec<u8> {
 async fn outputs_tell_nothing_of_the_prompt_where_the_operator_wants_that() {
     let open = telling(TestBuilder::default()).await;
     let closed = telling(TestBuilder::default().settings(|settings| settings.files.strip_metadata = true)).await;
-    let (plain, bare) = (told(&open, json!({})).await, told(&closed, json!({})).await);
-    let parts: [&[u8]; 4] = [b"tEXt", WORDS.as_bytes(), b"class_type", b"KSampler"];
-    for part in parts {
-        let name = String::from_utf8_lossy(part);
-        assert!(holds(&plain, part), "ComfyUI writes {name}");
-        assert!(!holds(&bare, part), "{name} is still there");
+    for (workflow, chunk) in [("telling", b"tEXt"), ("moving", b"comf")] {
+        let (plain, bare) = (told(&open, workflow, json!({})).await, told(&closed, workflow, json!({})).await);
+        let parts: [&[u8]; 4] = [chunk, WORDS.as_bytes(), b"class_type", b"KSampler"];
+        for part in parts {
+            let name = String::from_utf8_lossy(part);
+            assert!(holds(&plain, part), "ComfyUI writes {name}");
+            assert!(!holds(&bare, part), "{name} is still there");
+        }
+        for part in [b"workflow".as_slice(), b"iTXt", b"zTXt", b"eXIf"] {
+            assert!(!holds(&bare, part), "{}", String::from_utf8_lossy(part));
+        }
+        assert!(pixels(&bare) == pixels(&plain), "another picture");
+        assert!(bare.starts_with(b"\x89PNG\r\n\x1a\n") && bare.ends_with(b"IEND\xae\x42\x60\x82"));
     }
-    for part in [b"workflow".as_slice(), b"iTXt", b"zTXt", b"eXIf"] {
-        assert!(!holds(&bare, part), "{}", String::from_utf8_lossy(part));
-    }
-    assert!(pixels(&bare) == pixels(&plain), "another picture");
-    assert!(bare.starts_with(b"\x89PNG\r\n\x1a\n") && bare.ends_with(b"IEND\xae\x42\x60\x82"));
     for format in ["png", "jpeg", "webp"] {
-        let converted = told(&open, json!({"format": format})).await;
+        let converted = told(&open, "telling", json!({"format": format})).await;
         assert!(!holds(&converted, WORDS.as_bytes()), "a picture that is made anew holds nothing but itself: {format}");
     }
 }

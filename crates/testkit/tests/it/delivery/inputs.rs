@@ -11,8 +11,8 @@ use image::{ImageFormat, Rgb, RgbImage};
 use serde_json::{Value, json};
 
 use super::{
-    UNKNOWN, copying, encoded, fetching, handed, id, listed, noise, output, pixels, prompts, refused, sha256, stored,
-    submit, text, upload, wav, wish,
+    UNKNOWN, copying, encoded, ended, fetching, handed, id, listed, noise, output, pixels, prompts, refused, sha256,
+    stored, submit, text, upload, wav, wish,
 };
 
 /// URLs that lead somewhere else than to the port that is allowed, or are written so that they could.
@@ -204,6 +204,21 @@ async fn the_same_content_is_the_same_result_and_is_handed_to_comfyui_once() {
         assert_eq!(handed(&test), 2, "{way}: what ComfyUI has is not sent again");
     }
     assert_eq!(prompts(&test), 8);
+}
+
+#[tokio::test]
+async fn jobs_that_begin_together_hand_a_file_over_once() {
+    let test = copying(TestBuilder::default().settings(|settings| settings.worker.concurrency = 4)).await;
+    // Large enough for handing it over to take a while.
+    let image = json!({"uploadId": upload(&test, &encoded(&noise(1_500, 1_500, 1), ImageFormat::Png)).await});
+    let _paused = test.post("/queue/pause", &json!({})).await.expect(200);
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(submit(&test, &copy(&image), 202).await);
+    }
+    let _resumed = test.post("/queue/resume", &json!({})).await.expect(200);
+    ended(&test, &ids, "succeeded").await;
+    assert_eq!(handed(&test), 1);
 }
 
 #[tokio::test]

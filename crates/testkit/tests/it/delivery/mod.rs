@@ -12,14 +12,16 @@ mod waiting;
 mod webhooks;
 
 use std::io::Cursor;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use comfyui_sim::FailNode;
 use gateway_config::Settings;
 use gateway_core::allowlist::Allowlist;
 use gateway_core::{ErrorCode, Timestamp};
-use gateway_testkit::{Answer, Receiver, TestBuilder, TestGateway, sampler_workflow, tiny_workflow, until};
+use gateway_testkit::{
+    Answer, Receiver, TestBuilder, TestGateway, files_below, sampler_workflow, tiny_workflow, until,
+};
 use image::{ImageFormat, Rgb, RgbImage};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -248,11 +250,6 @@ async fn output(test: &TestGateway, job: &Value) -> Vec<u8> {
 /// The files in the storage.
 fn stored(test: &TestGateway) -> Vec<PathBuf> {
     files_below(&test.folder().join("outputs"))
-}
-
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let paths = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 /// Waits until the storage holds `count` files.

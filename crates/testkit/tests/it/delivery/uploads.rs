@@ -311,6 +311,21 @@ async fn a_form_that_is_refused_after_its_file_leaves_nothing_either() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_larger_than_what_is_stored_is_refused_and_leaves_nothing() {
+    let most = 10_000;
+    let test = offline(TestBuilder::default().settings(move |settings| settings.storage.max_output_bytes = most)).await;
+    // One that is stored as it comes, and one that is looked at as a whole before.
+    for larger in [wav(100_000), padded_png(100_000)] {
+        for answer in in_every_way(&test, &larger).await {
+            refused(&answer, ErrorCode::PayloadTooLarge);
+            assert_eq!(answer.json()["retryable"], json!(false));
+            assert!(text(&answer.json(), "/recommendation").contains("MAX_OUTPUT_BYTES"));
+        }
+    }
+    assert!(stored(&test).is_empty(), "{:?}", stored(&test));
+}
+
+#[tokio::test]
 async fn the_name_that_a_file_is_given_is_not_used() {
     let test = offline(TestBuilder::default()).await;
     let long = "x".repeat(4_096);

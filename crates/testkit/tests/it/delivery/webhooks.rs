@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use gateway_core::webhook::SigningSecrets;
 use gateway_core::{ErrorCode, Timestamp};
@@ -610,6 +611,29 @@ async fn what_was_not_delivered_before_a_stop_is_delivered_after_the_next_start(
     same(&requests);
     tells(&requests[refused], "job.succeeded", &shown);
     assert_eq!((&entry["deliveryId"], statuses(&entry).last()), (&before["deliveryId"], Some(&Some(200))), "{entry}");
+}
+
+#[tokio::test]
+async fn a_message_on_its_way_at_a_stop_is_not_cut_off() {
+    let receiver = Receiver::scripted([Reply::late(Duration::from_secs(1))]).await;
+    let mut test = start(calling(&receiver)).await;
+    let id = told_job(&test, 1, &receiver.url("/")).await;
+    receiver.until_count(1).await;
+    test.stop_gateway().await;
+    test.start_gateway().await;
+    let [entry] = deliveries(&test, &id).await.try_into().expect("one message");
+    assert_eq!((&entry["status"], statuses(&entry)), (&json!("delivered"), vec![Some(200)]), "{entry}");
+}
+
+#[tokio::test]
+async fn a_job_that_ends_within_the_grace_is_told_of_before_the_stop() {
+    let receiver = Receiver::start().await;
+    let mut test = start(calling(&receiver)).await;
+    let id = submit(&test, &wish_told("sampler", json!({"seed": 1, "steps": 50}), &receiver.url("/")), 202).await;
+    test.wait_status(&id, "running").await;
+    test.stop_gateway().await;
+    let [message] = receiver.requests().try_into().expect("one message");
+    assert_eq!(message.json()["type"], "job.succeeded", "{}", message.json());
 }
 
 #[tokio::test]
