@@ -193,7 +193,8 @@ impl Thread {
         let mut completions = Vec::with_capacity(work.len());
         let outcome = self.commit(work, &mut completions);
         if let Err(error) = &outcome {
-            tracing::error!(%error, operations = completions.len(), "a transaction did not commit");
+            // Each caller tells of it, with what it was about.
+            tracing::debug!(%error, operations = completions.len(), "a transaction did not commit");
         }
         for complete in completions {
             complete(outcome.clone());

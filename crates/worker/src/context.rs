@@ -14,6 +14,7 @@ use gateway_core::workflow::{Workflow, WorkflowSource};
 use gateway_core::{JobError, JobId};
 use gateway_db::{Aftermath, Database, DbError, Job};
 use gateway_storage::Storage;
+use gateway_telemetry::job_changed;
 use moka::sync::Cache;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -169,8 +170,9 @@ impl Context {
 
     /// Tells everybody whom the end of a job concerned.
     pub(crate) async fn follow_up(&self, aftermath: Aftermath) {
-        for (job, status) in aftermath.ended {
-            self.parts.broker.publish(job, JobEvent::Status(status));
+        for change in aftermath.ended {
+            self.parts.broker.publish(change.job, JobEvent::Status(change.to));
+            job_changed(&change);
         }
         for job in aftermath.promoted {
             self.enqueue(hint::of(job)).await;
@@ -186,10 +188,10 @@ impl Context {
         match self.parts.broker.enqueue(vec![entry]).await {
             Ok(_positions) => {
                 if let Err(error) = self.parts.database.mark_dispatched(&[job]).await {
-                    tracing::debug!(%error, job_id = %job, "not noted as dispatched; the sweep will tell the queue again");
+                    tracing::debug!(%error, jobId = %job, "not noted as dispatched; the sweep will tell the queue again");
                 }
             }
-            Err(error) => tracing::debug!(%error, job_id = %job, "the queue was not told of a job; the sweep will"),
+            Err(error) => tracing::debug!(%error, jobId = %job, "the queue was not told of a job; the sweep will"),
         }
     }
 }

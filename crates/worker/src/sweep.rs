@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_core::{JobId, Timestamp};
-use gateway_db::{DbError, QueuedJob, Retention, Swept};
+use gateway_core::{JobId, Timestamp, chain};
+use gateway_db::{DbError, QueuedJob, Recovered, Retention, Swept};
+use gateway_telemetry::job_changed;
 
 use crate::context::Context;
 use crate::hint;
@@ -40,7 +41,7 @@ pub(crate) async fn at_start(context: &Context) -> Result<(), DbError> {
         if page.jobs.is_empty() {
             break;
         }
-        context.follow_up(page.aftermath).await;
+        tell(context, page).await;
     }
     let queued = tell_of_all(context).await?;
     if recovered + queued > 0 {
@@ -76,7 +77,7 @@ async fn sweep(context: &Context) -> Result<(), DbError> {
     let recovered = database.recover_jobs(database.now(), crashes, PAGE).await?;
     if !recovered.jobs.is_empty() {
         tracing::warn!(jobs = recovered.jobs.len(), "claims ran out: the jobs are queued again");
-        context.follow_up(recovered.aftermath).await;
+        tell(context, recovered).await;
     }
     let forgotten = database.undispatched_jobs(database.now().plus_millis(-FORGOTTEN_MS), PAGE).await?;
     if forgotten.is_empty() {
@@ -97,6 +98,12 @@ async fn sweep(context: &Context) -> Result<(), DbError> {
         audit(context).await?;
     }
     Ok(())
+}
+
+/// Tells everybody of jobs whose claims ran out.
+async fn tell(context: &Context, recovered: Recovered) {
+    recovered.queued.iter().for_each(job_changed);
+    context.follow_up(recovered.aftermath).await;
 }
 
 /// Fills a queue that has lost everything. Such a one does not have the marker that was left in it.
@@ -184,7 +191,7 @@ async fn empty_trash(context: &Context) {
     for prefix in prefixes {
         match context.parts.storage.remove_all(&prefix).await {
             Ok(()) => gone.push(prefix),
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, prefix, "files can't be removed"),
+            Err(error) => tracing::warn!(error = %chain(&error), prefix, "files can't be removed"),
         }
     }
     if !gone.is_empty()

@@ -31,6 +31,10 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         &["tokio", "diesel", "reqwest", "actix-web", "figment", "gateway-config", "gateway-db", "comfyui-client"],
     ),
     ("gateway-config", &["tokio", "diesel", "reqwest", "actix-web", "gateway-db", "gateway-broker", "comfyui-client"]),
+    (
+        "gateway-telemetry",
+        &["diesel", "actix-web", "gateway-db", "gateway-broker", "gateway-storage", "comfyui-client"],
+    ),
     ("gateway-db", &["reqwest", "actix-web", "gateway-broker", "gateway-storage", "gateway-api", "comfyui-client"]),
     ("gateway-broker", &["diesel", "reqwest", "actix-web", "gateway-db", "gateway-storage", "comfyui-client"]),
     ("gateway-storage", &["diesel", "actix-web", "gateway-db", "gateway-broker", "comfyui-client"]),
@@ -79,6 +83,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["gateway-auth"]),
     ("rust-s3", &["gateway-storage"]),
     ("deadpool-redis", &["gateway-broker"]),
+    ("tracing-subscriber", &["gateway-telemetry"]),
     ("rmcp", &["gateway-mcp"]),
 ];
 
@@ -86,6 +91,7 @@ const CRATES: &[&str] = &[
     "gateway-core",
     "gateway-auth",
     "gateway-config",
+    "gateway-telemetry",
     "gateway-db",
     "gateway-broker",
     "gateway-storage",

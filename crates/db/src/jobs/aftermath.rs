@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use gateway_core::record::{JobOptions, Output};
 use gateway_core::view::JobView;
 use gateway_core::webhook::WebhookEvent;
-use gateway_core::{JobId, JobStatus};
+use gateway_core::{JobChange, JobStatus};
 
 use crate::DbError;
 use crate::batches;
@@ -21,8 +21,8 @@ use crate::schema::{cache_entries, flights, jobs, joined_jobs, outputs};
 /// Whom the end of a job concerned besides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Aftermath {
-    /// Jobs that ended with it.
-    pub ended: Vec<(JobId, JobStatus)>,
+    /// Jobs that have ended; not among them one that its worker settles.
+    pub ended: Vec<JobChange>,
     /// Jobs that wait in its place: the queue is to be told of them.
     pub promoted: Vec<QueuedJob>,
     /// Whether there are messages to be sent.
@@ -105,6 +105,7 @@ pub(crate) fn tell_of_job(
         owner: &row.owner,
         subject: &row.id,
         correlation_id: &row.correlation_id,
+        trace_parent: options.trace_parent,
         url: &callback.url,
         event,
         data: serde_json::to_value(JobView::of(&job, &outputs)).unwrap_or_default(),
@@ -173,7 +174,7 @@ fn end_with(
     }
     let shared: Vec<OutputRow> = made.iter().map(|output| output.shared_with(&follower.id)).collect();
     on_engine!(connection, inner => diesel::insert_into(outputs::table).values(&shared).execute(inner))?;
-    aftermath.ended.push((follower.job_id()?, follower.state()?));
+    aftermath.ended.push(follower.change(JobStatus::Queued)?);
     after_end(connection, Standing::of(follower, &shared, moment), aftermath)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gateway_core::record::JobOptions;
 use gateway_core::webhook::{Callback, WebhookEvent};
-use gateway_core::{BatchId, DeliveryId, JobId, JobStatus, Owner, Priority, Scope, Timestamp};
+use gateway_core::{BatchId, DeliveryId, JobId, JobStatus, Owner, Priority, Scope, Timestamp, TraceParent};
 use serde_json::{Map, Value, json};
 
 use super::tests::{accept_and_claim, claim, find, job, output, settlement, upload};
@@ -50,6 +50,14 @@ async fn due(database: &Database) -> Vec<crate::DueDelivery> {
     database.due_deliveries(64, 4, HOLD).await.unwrap()
 }
 
+fn trace(number: u64) -> Option<TraceParent> {
+    TraceParent::new(u128::MAX, number, 1)
+}
+
+fn ends(aftermath: &Aftermath) -> Vec<(JobId, JobStatus)> {
+    aftermath.ended.iter().map(|change| (change.job, change.to)).collect()
+}
+
 async fn run_to_success(database: &Database, id: JobId) -> Aftermath {
     let claimed = database.claim_job(id, claim()).await.unwrap().unwrap();
     let lease = Lease { job: id, epoch: claimed.job.epoch };
@@ -84,7 +92,7 @@ async fn a_job_that_ends_leaves_one_message_with_what_its_owner_sees(place: Plac
     let lost = with(5, JobOptions { callback: callback("https://c.example/"), ..JobOptions::default() });
     accept_and_claim(&database, &lost).await;
     let recovered = database.recover_jobs(Timestamp::from_millis(i64::MAX), 1, 10).await.unwrap();
-    assert_eq!(recovered.aftermath.ended, [(lost.id, JobStatus::Failed)]);
+    assert_eq!(ends(&recovered.aftermath), [(lost.id, JobStatus::Failed)]);
     let hosts: HashSet<String> = due(&database).await.into_iter().map(|message| message.host).collect();
     assert_eq!(hosts, HashSet::from([String::from("b.example:443"), String::from("c.example:443")]));
     // One whose claim was lost tells nothing.
@@ -93,6 +101,21 @@ async fn a_job_that_ends_leaves_one_message_with_what_its_owner_sees(place: Plac
     let old = Lease { epoch: lease.epoch - 1, ..lease };
     assert!(database.settle_job(old, settlement(JobStatus::Failed, Vec::new())).await.unwrap().is_none());
     assert!(due(&database).await.is_empty());
+}
+
+async fn a_message_belongs_to_the_trace_of_its_job(place: Place) {
+    let database = place.open();
+    for (number, trace_parent) in [(1, trace(7)), (2, None)] {
+        let new = with(
+            number,
+            JobOptions { callback: callback("https://a.example/"), trace_parent, ..JobOptions::default() },
+        );
+        database.accept_job(&new).await.unwrap();
+        assert_eq!(find(&database, new.id).await.options.trace_parent, trace_parent);
+        run_to_success(&database, new.id).await;
+        let [message] = due(&database).await.try_into().unwrap();
+        assert_eq!(message.trace_parent, trace_parent);
+    }
 }
 
 async fn a_start_is_told_once_where_that_is_wanted(place: Place) {
@@ -262,7 +285,7 @@ async fn an_identical_job_waits_for_the_first_and_gets_its_outputs(place: Place)
     let filter = Filter { status: Some(JobStatus::Queued), ..Filter::default() };
     assert_eq!(database.list_jobs(Scope::All, filter, None, 10).await.unwrap().len(), 2);
     let aftermath = run_to_success(&database, leader.id).await;
-    assert_eq!(aftermath.ended, [(follower.id, JobStatus::Succeeded)]);
+    assert_eq!(ends(&aftermath), [(follower.id, JobStatus::Succeeded)]);
     let ended = find(&database, follower.id).await;
     assert_eq!((ended.status, ended.options.cached_from, ended.joined), (JobStatus::Succeeded, Some(leader.id), false));
     let (mine, theirs) =
@@ -304,9 +327,9 @@ async fn where_the_first_is_canceled_the_next_takes_its_place(place: Place) {
         panic!()
     };
     assert_eq!(aftermath.promoted.iter().map(|job| job.id).collect::<Vec<_>>(), [jobs[1].id]);
-    assert!(aftermath.ended.is_empty());
+    assert_eq!(ends(&aftermath), [(jobs[0].id, JobStatus::Canceled)]);
     let aftermath = run_to_success(&database, jobs[1].id).await;
-    assert_eq!(aftermath.ended, [(jobs[2].id, JobStatus::Succeeded)]);
+    assert_eq!(ends(&aftermath), [(jobs[2].id, JobStatus::Succeeded)]);
     assert_eq!(find(&database, jobs[3].id).await.status, JobStatus::Canceled);
     // A wish to cancel a running leader: nobody joins it any more.
     let running = cached(5, "other");
@@ -323,7 +346,7 @@ async fn where_the_first_is_canceled_the_next_takes_its_place(place: Place) {
     assert_eq!(promoted, [(job(6, "a").id, Priority::High)], "as urgent as the most urgent that waits");
     assert_eq!(find(&database, job(6, "a").id).await.priority, Priority::High);
     let aftermath = run_to_success(&database, job(6, "a").id).await;
-    assert_eq!(aftermath.ended, [(urgent.id, JobStatus::Succeeded)]);
+    assert_eq!(ends(&aftermath), [(urgent.id, JobStatus::Succeeded)]);
 }
 
 async fn a_more_urgent_twin_makes_the_first_as_urgent(place: Place) {
@@ -419,6 +442,7 @@ async fn a_batch_tells_once_when_its_last_job_has_ended(place: Place) {
         callback: callback("https://a.example/batch"),
         metadata: Map::new(),
         correlation_id: String::from("c"),
+        trace_parent: trace(2),
         request: Some(RequestKey { key: String::from("b"), body_hash: String::from("h") }),
     };
     let items: Vec<Acceptance> = (1..=5)
@@ -448,13 +472,14 @@ async fn a_batch_tells_once_when_its_last_job_has_ended(place: Place) {
     assert!(run_to_success(&database, ids[3]).await.messages);
     let [message] = due(&database).await.try_into().unwrap();
     let body: Value = serde_json::from_str(&message.body).unwrap();
-    assert_eq!(body["type"], "batch.completed");
+    assert_eq!((&body["type"], message.trace_parent), (&json!("batch.completed"), trace(2)));
     assert_eq!((&body["data"]["counts"]["succeeded"], &body["data"]["counts"]["canceled"]), (&json!(4), &json!(1)));
     assert!(database.find_batch(id, Scope::All).await.unwrap().unwrap().ended_at.is_some());
 }
 
 on_both_engines!(
     a_job_that_ends_leaves_one_message_with_what_its_owner_sees,
+    a_message_belongs_to_the_trace_of_its_job,
     a_start_is_told_once_where_that_is_wanted,
     a_message_is_tried_until_it_arrives_and_each_try_is_noted,
     a_message_whose_sender_died_is_sent_by_another,

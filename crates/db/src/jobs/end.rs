@@ -43,7 +43,7 @@ pub struct Settlement {
 pub enum CancelOutcome {
     /// No such job for this caller.
     NotFound,
-    /// It was queued and is canceled; what followed from that.
+    /// It was queued and is canceled, the first of those that have ended; what followed from that.
     Canceled(Aftermath),
     /// It runs; its worker is to be asked.
     Requested,
@@ -190,6 +190,7 @@ fn cancel(connection: &mut Conn, job: &JobRow, moment: Moment) -> Result<Option<
             let mut aftermath = Aftermath::default();
             if changed > 0 {
                 diesel::delete(joined_jobs::table.find(&job.id)).execute(connection)?;
+                aftermath.ended.push(ended.change(status)?);
                 after_end(connection, Standing::of(&ended, &[], moment), &mut aftermath)?;
             }
             (changed, CancelOutcome::Canceled(aftermath))
