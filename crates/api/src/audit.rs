@@ -20,7 +20,7 @@ const DEFAULT_LIMIT: i64 = 50;
 pub(crate) struct Actor {
     actor: String,
     address: String,
-    correlation: String,
+    correlation: CorrelationId,
 }
 
 impl FromRequest for Actor {
@@ -32,7 +32,7 @@ impl FromRequest for Actor {
         ready(Ok(Self {
             actor: extensions.get::<Caller>().map(|caller| caller.actor.clone()).unwrap_or_default(),
             address: extensions.get::<ClientAddress>().map(|address| address.0.to_string()).unwrap_or_default(),
-            correlation: extensions.get::<CorrelationId>().map(|id| id.0.clone()).unwrap_or_default(),
+            correlation: CorrelationId::of(&extensions),
         }))
     }
 }
@@ -44,7 +44,7 @@ impl Actor {
     }
 
     /// Of its request.
-    pub(crate) fn correlation(&self) -> &str {
+    pub(crate) fn correlation(&self) -> &CorrelationId {
         &self.correlation
     }
 
@@ -54,7 +54,7 @@ impl Actor {
             actor: self.actor.clone(),
             action,
             target: target.chars().take(128).collect(),
-            correlation_id: self.correlation.clone(),
+            correlation_id: self.correlation.0.clone(),
             address: self.address.clone(),
             detail: String::new(),
         };
@@ -64,12 +64,13 @@ impl Actor {
 
 /// Adds an entry. Its hash is told to the log, which is kept elsewhere: there a chain that was cut off is found out.
 pub(crate) async fn note(state: &ApiState, entry: NewAudit) {
-    let (action, correlation_id) = (entry.action, entry.correlation_id.clone());
+    let (action, actor, subject) = (entry.action, entry.actor.clone(), entry.target.clone());
     match state.parts.database.audit(entry).await {
         Ok(head) => {
-            tracing::info!(action, seq = head.entry.seq, hash = head.hash, correlation_id, "noted in the audit log")
+            let (seq, hash) = (head.entry.seq, head.hash);
+            tracing::info!(action, actor, subject, seq, hash, "noted in the audit log");
         }
-        Err(error) => tracing::error!(%error, action, correlation_id, "not noted in the audit log"),
+        Err(error) => tracing::error!(%error, action, actor, subject, "not noted in the audit log"),
     }
 }
 

@@ -1,40 +1,53 @@
-//! Around each request: its correlation id, its log line, and the one place where an error becomes a problem
-//! response (RFC 9457).
+//! Around each request: its correlation id, the trace that it is part of, its log line, and the one place where an error
+//! becomes a problem response (RFC 9457).
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY};
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, VARY};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, dev::Payload};
 use gateway_core::ids::is_correlation_id;
-use gateway_core::{ErrorCode, Fault};
+use gateway_core::trace::TRACEPARENT;
+use gateway_core::{ErrorCode, Fault, TraceParent};
+use gateway_telemetry::{TRACE, continue_trace, milliseconds, name_trace, trace_of};
 use serde::Serialize;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
-use crate::auth::LimitHeaders;
+use crate::auth::{Caller, LimitHeaders};
 use crate::connection::{Connection, until_sent};
 use crate::error::ApiError;
 use crate::metrics;
+use crate::routes::Route;
 
+/// Asked so often that their lines would hide all others.
+const PROBES: [&str; 4] = ["/health", "/health/live", "/health/ready", "/metrics"];
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Identifies, does not locate: the host is one that can never exist.
 pub(crate) const ERRORS_PAGE: &str = "https://comfyui-gateway.invalid/errors#";
 
-/// Follows a request through every log line and travels with the job.
+/// Follows a request through every log line and travels with the job; and so does the trace that it is part of.
 #[derive(Debug, Clone)]
-pub(crate) struct CorrelationId(pub(crate) String);
+pub(crate) struct CorrelationId(pub(crate) String, pub(crate) Option<TraceParent>);
 
 impl FromRequest for CorrelationId {
     type Error = ApiError;
     type Future = std::future::Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        let id = request.extensions().get::<Self>().cloned();
-        std::future::ready(Ok(id.unwrap_or_else(|| Self(String::from("none")))))
+        std::future::ready(Ok(Self::of(&request.extensions())))
+    }
+}
+
+impl CorrelationId {
+    /// That of the request that these belong to.
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        extensions.get::<Self>().cloned().unwrap_or_else(|| Self(String::from("none"), None))
     }
 }
 
@@ -67,13 +80,31 @@ pub(crate) async fn correlate(
         .and_then(|value| value.to_str().ok())
         .filter(|value| is_correlation_id(value))
         .map_or_else(|| format!("{:032x}", rand::random::<u128>()), str::to_owned);
-    request.extensions_mut().insert(CorrelationId(id.clone()));
+    let (method, given) = (request.method().clone(), trace_parent(request.headers()));
+    let trace = tracing::info_span!(
+        target: TRACE,
+        "request",
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = method.as_str(),
+        http.route = Empty,
+        http.response.status_code = Empty,
+        correlationId = id,
+    );
+    continue_trace(&trace, given);
+    let parent = trace_of(&trace).or(given);
+    let trace_id = parent.map(|parent| format!("{:032x}", parent.trace_id()));
+    let around = tracing::error_span!("request", correlationId = id, traceId = trace_id);
+    request.extensions_mut().insert(CorrelationId(id.clone(), parent));
     let busy = request.conn_data::<Arc<Connection>>().map(Connection::begin);
+    let handled = next.call(request).instrument(trace.clone()).instrument(around.clone());
     // A second handle on the request would keep the router from writing its matches into it.
-    let mut response = match next.call(request).await {
+    let (mut response, code) = match handled.await {
         Ok(response) => finish(response, &id),
         Err(error) => {
-            let problem = problem_of(&error, &id);
+            let (problem, code) = around.in_scope(|| problem_of(&error, &id));
+            let told = Told { method, route: None, path: None, actor: None, status: problem.status(), code, started };
+            around.in_scope(|| log(&told, &trace));
             return Err(InternalError::from_response(error, problem).into());
         }
     };
@@ -84,7 +115,7 @@ pub(crate) async fn correlate(
     if let Some(limit) = limit {
         limit.write(response.headers_mut());
     }
-    log(&response, &id, started);
+    around.in_scope(|| log_response(&response, method, code, started, &trace));
     metrics::answered(&response, started.elapsed());
     Ok(match busy {
         Some(busy) => until_sent(response, busy),
@@ -92,17 +123,28 @@ pub(crate) async fn correlate(
     })
 }
 
-fn finish(response: ServiceResponse<impl MessageBody + 'static>, id: &str) -> ServiceResponse<BoxBody> {
+/// The trace that a request says it is part of; one that makes no sense is passed over, as the standard wants.
+fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut given = headers.get_all(TRACEPARENT);
+    let one = given.next().filter(|_| given.next().is_none())?;
+    one.to_str().ok()?.parse().ok()
+}
+
+/// The response with the problem that it stands for, if there is one, and the code of that.
+fn finish(
+    response: ServiceResponse<impl MessageBody + 'static>,
+    id: &str,
+) -> (ServiceResponse<BoxBody>, Option<ErrorCode>) {
     match response.response().error().map(|error| problem_of(error, id)) {
-        Some(mut problem) => {
+        Some((mut problem, code)) => {
             // What pages of other origins may read was decided further in.
             let cross = response.headers().iter().filter(|(name, _)| is_cross_origin(name));
             for (name, value) in cross {
                 problem.headers_mut().append(name.clone(), value.clone());
             }
-            response.into_response(problem)
+            (response.into_response(problem), code)
         }
-        None => response.map_into_boxed_body(),
+        None => (response.map_into_boxed_body(), None),
     }
 }
 
@@ -110,10 +152,13 @@ fn is_cross_origin(name: &HeaderName) -> bool {
     *name == VARY || name.as_str().starts_with("access-control-")
 }
 
-fn problem_of(error: &Error, id: &str) -> HttpResponse {
+fn problem_of(error: &Error, id: &str) -> (HttpResponse, Option<ErrorCode>) {
     match error.as_error::<ApiError>() {
-        Some(error) => render(error, id),
-        None => render(&foreign(error), id),
+        Some(error) => (render(error, id), Some(error.code)),
+        None => {
+            let error = foreign(error);
+            (render(&error, id), Some(error.code))
+        }
     }
 }
 
@@ -159,17 +204,65 @@ fn render(error: &ApiError, id: &str) -> HttpResponse {
     response.body(serde_json::to_vec(&problem).unwrap_or_default())
 }
 
-fn log(response: &ServiceResponse<BoxBody>, id: &str, started: Instant) {
+/// What the line of a request says.
+struct Told<'a> {
+    method: Method,
+    route: Option<&'static str>,
+    path: Option<&'a str>,
+    /// Who sent it, where that is known.
+    actor: Option<&'a str>,
+    status: StatusCode,
+    code: Option<ErrorCode>,
+    started: Instant,
+}
+
+fn log_response(
+    response: &ServiceResponse<BoxBody>,
+    method: Method,
+    code: Option<ErrorCode>,
+    started: Instant,
+    trace: &Span,
+) {
     let request = response.request();
-    let (method, path, status) = (request.method(), request.path(), response.status().as_u16());
-    let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    // A probe that asks whether it is ready is told no, often and for good reason; the reason is logged where it arises.
-    let probe = path.ends_with("/health/ready");
-    if status >= 500 && !probe {
-        tracing::warn!(correlation_id = id, %method, path, status, micros, "request failed");
-    } else if probe || method == Method::GET || method == Method::HEAD {
-        tracing::debug!(correlation_id = id, %method, path, status, micros, "request");
+    let route = request.app_data::<Route>().map(|route| route.0);
+    let extensions = request.extensions();
+    let actor = extensions.get::<Caller>().map(|caller| caller.actor.as_str());
+    let told = Told { method, route, path: Some(request.path()), actor, status: response.status(), code, started };
+    log(&told, trace);
+}
+
+/// One line, and the end of the request's span. The time is that until the answer begins.
+fn log(told: &Told<'_>, trace: &Span) {
+    macro_rules! line {
+        ($level:ident, $text:literal) => {
+            tracing::$level!(
+                target: "gateway_request",
+                method = told.method.as_str(),
+                route = told.route,
+                path = told.path,
+                status = told.status.as_u16(),
+                code = told.code.map(ErrorCode::as_str),
+                actor = told.actor,
+                durationMs = milliseconds(told.started.elapsed()),
+                $text
+            )
+        };
+    }
+    let failed = told.status.is_server_error();
+    // Why a probe is told no is logged where it arises.
+    if told.route.is_some_and(|route| PROBES.contains(&route)) {
+        line!(debug, "request");
+    } else if failed {
+        line!(warn, "request failed");
     } else {
-        tracing::info!(correlation_id = id, %method, path, status, micros, "request");
+        line!(info, "request");
+    }
+    trace.record("http.response.status_code", told.status.as_u16());
+    if failed {
+        trace.record("otel.status_code", "ERROR");
+    }
+    if let Some(route) = told.route {
+        trace.record("http.route", route);
+        name_trace(trace, || format!("{} {route}", told.method));
     }
 }

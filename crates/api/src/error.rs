@@ -6,7 +6,7 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 use gateway_broker::BrokerError;
-use gateway_core::{ErrorCode, Fault};
+use gateway_core::{ErrorCode, Fault, chain};
 use gateway_db::DbError;
 use gateway_storage::StorageError;
 
@@ -138,7 +138,7 @@ impl From<DbError> for ApiError {
                 Self::internal()
             }
             other => {
-                tracing::error!(error = %other, "the database failed");
+                tracing::error!(error = %chain(&other), "the database failed");
                 Self::new(ErrorCode::DatabaseUnavailable, "the database is not available at the moment").retry_after(2)
             }
         }
@@ -162,7 +162,7 @@ impl From<StorageError> for ApiError {
                     .recommend("make it smaller; an operator can raise MAX_OUTPUT_BYTES")
             }
             other => {
-                tracing::error!(error = &other as &dyn std::error::Error, "the storage failed");
+                tracing::error!(error = %chain(&other), "the storage failed");
                 Self::new(ErrorCode::StorageError, "the storage is not available at the moment").retry_after(5)
             }
         }

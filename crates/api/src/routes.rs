@@ -7,6 +7,10 @@ use gateway_core::ErrorCode;
 use crate::error::ApiError;
 use crate::{admin, audit, batches, files, health, jobs, keys, mcp, metrics, openapi, outputs, webhooks, workflows};
 
+/// The path of a request as this list has it, with names in place of what differs from one to the next.
+#[derive(Clone, Copy)]
+pub(crate) struct Route(pub(crate) &'static str);
+
 /// A path at which only the methods in `allowed` are answered.
 fn at(path: &'static str, allowed: &'static str) -> Resource {
     let refuse = move |request: HttpRequest| {
@@ -14,7 +18,7 @@ fn at(path: &'static str, allowed: &'static str) -> Resource {
         let error = ApiError::new(ErrorCode::MethodNotAllowed, detail).with_header("allow", allowed);
         std::future::ready(Err::<&'static str, _>(error))
     };
-    web::resource(path).app_data(metrics::Route(path)).default_service(web::to(refuse))
+    web::resource(path).app_data(Route(path)).default_service(web::to(refuse))
 }
 
 /// Registers all paths.

@@ -166,8 +166,8 @@ impl ApiState {
             return Ok(self.parts.broker.depth().await?.total);
         }
         let mut known = self.depth.lock().await;
-        if let Some((at, depth)) = known.filter(|(at, _)| at.elapsed() < DEPTH_TTL) {
-            tracing::trace!(age = ?at.elapsed(), "depth as read before");
+        if let Some((_, depth)) = known.filter(|(at, _)| at.elapsed() < DEPTH_TTL) {
+            tracing::trace!("depth as read before");
             return Ok(depth);
         }
         let depth = match self.parts.broker.depth().await {
@@ -289,7 +289,7 @@ impl ApiState {
     /// Notes, a little later and together with others, that the queue was told of a job.
     pub(crate) fn mark_dispatched(&self, id: JobId) {
         if self.dispatched.send(id).is_err() {
-            tracing::debug!(job_id = %id, "not noted as dispatched; the sweep will tell the queue again");
+            tracing::debug!(jobId = %id, "not noted as dispatched; the sweep will tell the queue again");
         }
     }
 

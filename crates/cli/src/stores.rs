@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use gateway_broker::{Broker, MemoryBroker, OpenError, RedisBroker};
 use gateway_config::{DatabaseSettings, Environment, Settings, UrlSettings};
+use gateway_core::chain;
 use gateway_db::{Access, Database, DbError};
 use gateway_egress::Policy;
 use gateway_metrics::{Exposition, NotMeasured};
@@ -51,7 +52,7 @@ impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Database(error) => error.fmt(f),
-            Self::Storage(error @ StorageError::Bucket { .. }) => f.write_str(&chain(error)),
+            Self::Storage(error @ StorageError::Bucket { .. }) => write!(f, "{}", chain(error)),
             Self::Storage(error) => write!(f, "the output folder (STORAGE_LOCAL_PATH) can't be used: {}", chain(error)),
             Self::Bind { address, variable, source } if source.kind() == std::io::ErrorKind::AddrInUse => {
                 write!(f, "{address} is in use by another program: stop that, or choose another {variable}")
@@ -60,8 +61,8 @@ impl std::fmt::Display for StartError {
                 write!(f, "{address} can't be bound (HOST, {variable}): {source}")
             }
             Self::Queue(error) => error.fmt(f),
-            Self::Worker(error) => f.write_str(&chain(error)),
-            Self::Egress(error) => f.write_str(&chain(error)),
+            Self::Worker(error) => write!(f, "{}", chain(error)),
+            Self::Egress(error) => write!(f, "{}", chain(error)),
             Self::Metrics(error) => error.fmt(f),
             Self::Open => f.write_str(
                 "NODE_ENV/GATEWAY_ENV is production, and no credentials would be asked for: anybody could run jobs. Set \
@@ -81,18 +82,6 @@ impl From<StartError> for Failure {
             _ => Self::failed(error),
         }
     }
-}
-
-/// An error with its causes, each once.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// The stores.

@@ -26,6 +26,8 @@ pub struct SimStats {
     pub idle_nanos: u64,
     /// Requests by method and route, such as `GET /history/{id}`.
     pub requests: BTreeMap<String, u64>,
+    /// The header `traceparent` of the latest request that had one, by method and route.
+    pub trace_parents: BTreeMap<String, String>,
     /// Websockets that are open now.
     pub open_sockets: u64,
     /// How often it crashed.
@@ -53,8 +55,12 @@ impl Recorder {
         change(&mut lock(&self.inner).stats);
     }
 
-    pub(crate) fn request(&self, route: String) {
-        *lock(&self.inner).stats.requests.entry(route).or_default() += 1;
+    pub(crate) fn request(&self, route: String, trace_parent: Option<&str>) {
+        let mut inner = lock(&self.inner);
+        if let Some(trace_parent) = trace_parent {
+            inner.stats.trace_parents.insert(route.clone(), trace_parent.to_owned());
+        }
+        *inner.stats.requests.entry(route).or_default() += 1;
     }
 
     pub(crate) fn prompt_started(&self, prompt_id: &str) {

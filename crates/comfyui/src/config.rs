@@ -37,6 +37,8 @@ pub struct ClientConfig {
     pub ping_interval: Duration,
     /// Longest time without any frame from the server before a WebSocket counts as dead. Default 60 s.
     pub pong_timeout: Duration,
+    /// Gives the `traceparent` of whatever an HTTP request is sent for, where there is one. Default none.
+    pub trace_parent: Option<fn() -> Option<String>>,
 }
 
 impl ClientConfig {
@@ -57,6 +59,7 @@ impl ClientConfig {
             max_frame_bytes: 128 << 20,
             ping_interval: Duration::from_secs(20),
             pong_timeout: Duration::from_secs(60),
+            trace_parent: None,
         })
     }
 

@@ -95,14 +95,14 @@ impl Transport {
 
     /// A request that is expected to be answered soon.
     pub(crate) fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        self.authorise(self.calls.request(method, url))
+        self.traced(self.authorise(self.calls.request(method, url)))
     }
 
     /// A request with a body of `length` bytes, which may take its time to be sent.
     pub(crate) fn upload(&self, url: Url, length: u64) -> RequestBuilder {
         let allowance = Duration::from_secs(length / SLOWEST_UPLOAD_BYTES_PER_SECOND);
         let limit = self.config.connect_timeout + self.config.read_timeout + allowance;
-        self.authorise(self.patient.post(url)).timeout(limit)
+        self.traced(self.authorise(self.patient.post(url))).timeout(limit)
     }
 
     /// A GET on an HTTP/1.1 connection without a limit on silence, for upgrades.
@@ -113,6 +113,13 @@ impl Transport {
     fn authorise(&self, request: RequestBuilder) -> RequestBuilder {
         match &self.credentials {
             Some((user, password)) => request.basic_auth(user, password.as_ref()),
+            None => request,
+        }
+    }
+
+    fn traced(&self, request: RequestBuilder) -> RequestBuilder {
+        match self.config.trace_parent.and_then(|current| current()) {
+            Some(parent) => request.header("traceparent", parent),
             None => request,
         }
     }

@@ -17,10 +17,9 @@ pub use load::{ConfigError, load};
 pub use secrets::secrets_in;
 pub use settings::{
     AccessSettings, CacheScope, CacheSettings, ComfyBackend, ComfySettings, DatabaseSettings, DatabaseTarget,
-    Environment, FileSettings, HttpSettings, LimitSettings, LogFormat, LogSettings, McpSettings, Origins,
-    QueueSettings, RateSettings, RawSettings, RedisSettings, RetentionSettings, S3Settings, Settings, StorageBackend,
-    StorageSettings, TlsSettings, UrlSettings, WebhookSettings, WorkerSettings,
+    Environment, FileSettings, HttpSettings, LimitSettings, LogFilter, LogFormat, LogSettings, McpSettings, Origins,
+    QueueSettings, RateSettings, RawSettings, RedisSettings, RetentionSettings, S3Settings, Sampling, Settings,
+    StorageBackend, StorageSettings, TlsSettings, TraceSettings, UrlSettings, WebhookSettings, WorkerSettings,
 };
 pub use source::Overrides;
-pub use telemetry::init as init_telemetry;
 pub use variables::{Readers, VARIABLES, Variable};

@@ -9,8 +9,8 @@ use url::Url;
 use crate::mcp;
 use crate::parse::Reader;
 use crate::settings::{
-    ComfyBackend, ComfySettings, Environment, HttpSettings, LimitSettings, LogFormat, LogSettings, QueueSettings,
-    Settings, StorageBackend, WorkerSettings,
+    ComfyBackend, ComfySettings, Environment, HttpSettings, LimitSettings, QueueSettings, Settings, StorageBackend,
+    WorkerSettings,
 };
 use crate::source::{Overrides, Source};
 
@@ -19,6 +19,7 @@ mod database;
 mod delivery;
 mod redis;
 mod storage;
+mod telemetry;
 
 /// Why the configuration can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +66,8 @@ pub fn load(env_file: &Path, overrides: &Overrides) -> Result<Settings, ConfigEr
         retention: delivery::retention(&mut reader),
         mcp: mcp::read(&mut reader),
         access: access::read(&mut reader, environment),
-        log: log(&mut reader),
+        log: telemetry::log(&mut reader),
+        traces: telemetry::traces(&mut reader),
         warnings: Vec::new(),
     };
     settings.warnings = warnings(&reader, &source.strangers);
@@ -179,26 +181,6 @@ fn node(reader: &mut Reader<'_>) -> String {
             ((1..=128).contains(&text.len()) && text.bytes().all(plain)).then(|| text.to_owned())
         })
         .unwrap_or_default()
-}
-
-fn log(reader: &mut Reader<'_>) -> LogSettings {
-    let filter = reader
-        .parse("LOG_LEVEL", "trace, debug, info, warn, error, fatal or silent", |text| match text {
-            "trace" | "debug" | "info" | "warn" | "error" => Some(text.to_owned()),
-            "fatal" => Some(String::from("error")),
-            "silent" => Some(String::from("off")),
-            _ => None,
-        })
-        .unwrap_or_default();
-    let format = reader
-        .parse("LOG_FORMAT", "auto, text or json", |text| match text {
-            "auto" => Some(LogFormat::Auto),
-            "text" => Some(LogFormat::Text),
-            "json" => Some(LogFormat::Json),
-            _ => None,
-        })
-        .unwrap_or(LogFormat::Auto);
-    LogSettings { filter, format }
 }
 
 fn warnings(reader: &Reader<'_>, strangers: &[String]) -> Vec<String> {

@@ -10,9 +10,6 @@ impl Settings {
         // What is not kept can't be used again, and what is stored says nothing of how it was made.
         self.cache.ttl = None;
         self.files.strip_metadata = true;
-        // Libraries repeat whole messages of ComfyUI at these levels.
-        if matches!(self.log.filter.as_str(), "debug" | "trace") {
-            self.log.filter = format!("info,gateway={0},comfyui={0}", self.log.filter);
-        }
+        self.log.filter.hush_libraries();
     }
 }

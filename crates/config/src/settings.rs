@@ -12,7 +12,7 @@ use gateway_core::webhook::SigningSecrets;
 use secrecy::SecretString;
 
 pub use crate::mcp::McpSettings;
-pub use crate::telemetry::{LogFormat, LogSettings};
+pub use crate::telemetry::{LogFilter, LogFormat, LogSettings, Sampling, TraceSettings};
 
 /// Everything that is configured.
 #[derive(Debug, Clone)]
@@ -47,6 +47,8 @@ pub struct Settings {
     pub access: AccessSettings,
     /// Logging.
     pub log: LogSettings,
+    /// Where traces go; `None` for nowhere.
+    pub traces: Option<TraceSettings>,
     /// Sentences that the operator should read once at start.
     pub warnings: Vec<String>,
 }

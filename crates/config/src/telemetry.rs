@@ -1,8 +1,10 @@
-//! Sets up logging: to standard error, text on a terminal, else one JSON object a line.
+//! What is told of the gateway's work, and where to: log lines and traces. Sets nothing up.
 
-use std::io::IsTerminal as _;
+use std::collections::BTreeMap;
+use std::fmt;
 
-use tracing_subscriber::EnvFilter;
+use secrecy::SecretString;
+use tracing::level_filters::LevelFilter;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,53 +20,103 @@ pub enum LogFormat {
 /// Logging.
 #[derive(Debug, Clone)]
 pub struct LogSettings {
-    /// A filter such as `info`.
-    pub filter: String,
+    /// Which lines are written.
+    pub filter: LogFilter,
     /// How lines look.
     pub format: LogFormat,
 }
 
-/// What the SDK of MCP says on other levels repeats whole messages, with all that callers send.
-const QUIET: &str = "rmcp=error";
+/// Which lines are written: those of a level, and for some targets those of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter {
+    /// For all targets that are not named.
+    pub default: LevelFilter,
+    /// By what the names of targets begin with; the longest that fits counts.
+    pub targets: BTreeMap<String, LevelFilter>,
+}
 
-/// The filter that `settings` ask for.
-fn filter(settings: &LogSettings) -> EnvFilter {
-    match settings.filter.as_str() {
-        "off" => EnvFilter::new("off"),
-        filter => EnvFilter::new(format!("{filter},{QUIET}")),
+impl LogFilter {
+    /// The same level for all.
+    pub const fn all(level: LevelFilter) -> Self {
+        Self { default: level, targets: BTreeMap::new() }
+    }
+
+    /// Reads a level, `target=level`, or several of these, comma-separated; the level is `info` where none is given
+    /// alone. `None` for anything else, and for what is said twice.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (mut default, mut targets) = (None, BTreeMap::new());
+        for part in text.split(',').map(str::trim) {
+            let said_before = match part.split_once('=') {
+                None => default.replace(level(part)?).is_some(),
+                Some((target, name)) => {
+                    let target = target.trim_end();
+                    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'-');
+                    let named = !target.is_empty() && target.bytes().all(plain);
+                    targets.insert(named.then(|| target.to_owned())?, level(name.trim_start())?).is_some()
+                }
+            };
+            if said_before {
+                return None;
+            }
+        }
+        Some(Self { default: default.unwrap_or(LevelFilter::INFO), targets })
+    }
+
+    /// Has other programs' libraries say no more than `info`: below that they repeat whole messages of ComfyUI.
+    pub(crate) fn hush_libraries(&mut self) {
+        const OURS: [&str; 2] = ["gateway", "comfyui"];
+        if self.default > LevelFilter::INFO {
+            for name in OURS {
+                self.targets.entry(name.to_owned()).or_insert(self.default);
+            }
+            self.default = LevelFilter::INFO;
+        }
+        for (target, level) in &mut self.targets {
+            if !OURS.iter().any(|name| target.starts_with(name)) {
+                *level = LevelFilter::INFO.min(*level);
+            }
+        }
     }
 }
 
-/// Installs the process-wide subscriber. A second call changes nothing.
-pub fn init(settings: &LogSettings) {
-    let terminal = std::io::stderr().is_terminal();
-    let json = match settings.format {
-        LogFormat::Auto => !terminal,
-        LogFormat::Text => false,
-        LogFormat::Json => true,
-    };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(settings)).with_writer(std::io::stderr);
-    let installed = if json {
-        builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
-    } else {
-        builder.with_ansi(terminal).with_target(false).try_init()
-    };
-    if installed.is_err() {
-        tracing::debug!("logging was set up before");
+fn level(name: &str) -> Option<LevelFilter> {
+    Some(match name {
+        "trace" => LevelFilter::TRACE,
+        "debug" => LevelFilter::DEBUG,
+        "info" => LevelFilter::INFO,
+        "warn" => LevelFilter::WARN,
+        // Nothing is worse than an error.
+        "error" | "fatal" => LevelFilter::ERROR,
+        "silent" => LevelFilter::OFF,
+        _ => return None,
+    })
+}
+
+impl fmt::Display for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.default.fmt(f)?;
+        self.targets.iter().try_for_each(|(target, level)| write!(f, ",{target}={level}"))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use tracing_subscriber::filter::LevelFilter;
+/// Where traces go, by OTLP over HTTP.
+#[derive(Debug, Clone)]
+pub struct TraceSettings {
+    /// The URL that takes them, with its path and without credentials.
+    pub endpoint: String,
+    /// Headers of each request there.
+    pub headers: Vec<(String, SecretString)>,
+    /// What this process is called in traces.
+    pub service: String,
+    /// Which traces are recorded.
+    pub sampling: Sampling,
+}
 
-    use super::*;
-
-    #[test]
-    fn the_sdk_of_mcp_is_heard_of_errors_alone() {
-        let of = |text: &str| filter(&LogSettings { filter: text.to_owned(), format: LogFormat::Json }).to_string();
-        assert!(of("trace").contains("rmcp=error"), "{}", of("trace"));
-        assert!(of("info,gateway=debug,comfyui=debug").contains("rmcp=error"));
-        assert_eq!(of("off"), LevelFilter::OFF.to_string());
-    }
+/// Which traces are recorded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampling {
+    /// Whether those that come from elsewhere are recorded as was decided there.
+    pub parent_based: bool,
+    /// The share of the others, 0–1.
+    pub ratio: f64,
 }

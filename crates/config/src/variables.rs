@@ -130,8 +130,26 @@ pub const VARIABLES: &[Variable] = &[
         "Requests per window, of a key, a token's `sub`, or an address without credentials; 1–1000000000",
     ),
     plain("RATE_LIMIT_WINDOW_MS", "60000", "Rate limit window (1min), 100–86400000"),
-    plain("LOG_LEVEL", "info", "trace, debug, info, warn, error, fatal or silent"),
+    plain(
+        "LOG_LEVEL",
+        "info",
+        "trace, debug, info, warn, error, fatal or silent; for single targets `info,gateway_worker=debug`",
+    ),
     plain("LOG_FORMAT", "auto", "auto (text on a terminal, else json), text or json"),
+    plain(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "",
+        "Collector that takes traces by OTLP over HTTP, such as http://127.0.0.1:4318 (empty = no traces)",
+    ),
+    secret("OTEL_EXPORTER_OTLP_HEADERS", "Headers for the collector: `name=value`, comma-separated"),
+    plain("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "http/protobuf"),
+    plain("OTEL_SERVICE_NAME", "comfyui-gateway", "What a process is called in traces"),
+    plain(
+        "OTEL_TRACES_SAMPLER",
+        "parentbased_always_on",
+        "Which traces are recorded: always_on, always_off, traceidratio, or one of these after `parentbased_`",
+    ),
+    plain("OTEL_TRACES_SAMPLER_ARG", "1", "The share of traces that `traceidratio` records, 0–1"),
     plain(
         "PRIVACY_MODE",
         "false",

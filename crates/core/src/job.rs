@@ -174,6 +174,9 @@ pub struct JobError {
     /// Further faults, one a node and input, where ComfyUI refused the graph.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<crate::Fault>,
+    /// What caused it, with all causes of that: for the log alone.
+    #[serde(skip)]
+    pub cause: Option<String>,
 }
 
 impl JobError {
@@ -186,7 +189,15 @@ impl JobError {
             retryable: code.is_retryable(),
             node: None,
             details: Vec::new(),
+            cause: None,
         }
+    }
+
+    /// With the error that caused it, for the log.
+    #[must_use]
+    pub fn caused_by(mut self, error: &dyn std::error::Error) -> Self {
+        self.cause = Some(crate::chain(error).to_string());
+        self
     }
 
     /// With a recommendation.

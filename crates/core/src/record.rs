@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::webhook::Callback;
 use crate::workflow::NeedsId;
-use crate::{BatchId, JobError, JobId, JobStatus, OutputKind, Owner, Priority, Timestamp};
+use crate::{BatchId, JobError, JobId, JobStatus, OutputKind, Owner, Priority, Timestamp, TraceParent};
 
 /// A job.
 #[derive(Debug, Clone)]
@@ -75,7 +75,7 @@ pub struct Job {
     pub joined: bool,
 }
 
-/// What the owner of a job wants besides having it run.
+/// What the owner of a job wants besides having it run, and what else came with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct JobOptions {
@@ -106,6 +106,9 @@ pub struct JobOptions {
     /// Whether what it was about was taken out of its record when it ended.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub redacted: bool,
+    /// The trace of the request that it came with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_parent: Option<TraceParent>,
 }
 
 /// What stands in place of a value that is not kept.

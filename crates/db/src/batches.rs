@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use diesel::prelude::*;
 use gateway_core::webhook::{Callback, WebhookEvent};
-use gateway_core::{BatchId, JobId, JobStatus, Owner, Scope, Timestamp};
+use gateway_core::{BatchId, JobId, JobStatus, Owner, Scope, Timestamp, TraceParent};
 use serde_json::{Map, Value, json};
 
 use crate::deliveries::{Message, tell};
@@ -29,6 +29,8 @@ pub struct NewBatch {
     pub metadata: Map<String, Value>,
     /// Follows it through every log line.
     pub correlation_id: String,
+    /// The trace of the request that it came with.
+    pub trace_parent: Option<TraceParent>,
     /// The key that the sender gave the request.
     pub request: Option<RequestKey>,
 }
@@ -149,6 +151,7 @@ fn accept(
         batches::callback.eq(batch.callback.as_ref().and_then(|callback| serde_json::to_string(callback).ok())),
         batches::metadata.eq(object_text(&batch.metadata)),
         batches::correlation_id.eq(&batch.correlation_id),
+        batches::trace_parent.eq(batch.trace_parent.map(|trace| trace.to_string())),
         batches::created_at.eq(moment.now.as_millis()),
     );
     diesel::insert_into(batches::table).values(row).execute(connection)?;
@@ -175,10 +178,10 @@ pub(crate) fn job_ended(connection: &mut Conn, id: BatchId, now: Timestamp) -> R
     if diesel::update(ended).set(batches::ended_at.eq(now.as_millis())).execute(connection)? == 0 {
         return Ok(false);
     }
-    type Row = (String, Option<String>, String);
-    let (owner, callback, correlation_id): Row = batches::table
+    type Row = (String, Option<String>, String, Option<String>);
+    let (owner, callback, correlation_id, trace_parent): Row = batches::table
         .find(id.to_string())
-        .select((batches::owner, batches::callback, batches::correlation_id))
+        .select((batches::owner, batches::callback, batches::correlation_id, batches::trace_parent))
         .first(connection)?;
     let Some(callback) = callback.and_then(|text| serde_json::from_str::<Callback>(&text).ok()) else {
         return Ok(false);
@@ -188,6 +191,7 @@ pub(crate) fn job_ended(connection: &mut Conn, id: BatchId, now: Timestamp) -> R
         owner: &owner,
         subject: &id.to_string(),
         correlation_id: &correlation_id,
+        trace_parent: trace_parent.and_then(|text| text.parse().ok()),
         url: &callback.url,
         event: WebhookEvent::BatchCompleted,
         data: batch.view(),

@@ -1,16 +1,20 @@
 //! Messages to the owners of jobs: an outbox. A message is written in the transaction that makes it true; whoever sends
 //! it holds it for a while, and notes each try. Sends nothing.
 
+mod room;
+
 use std::time::Duration;
 
 use diesel::prelude::*;
 use gateway_core::webhook::WebhookEvent;
-use gateway_core::{DeliveryId, Scope, Timestamp};
+use gateway_core::{DeliveryId, Scope, Timestamp, TraceParent};
 use serde_json::{Value, json};
 
 use crate::engine::Conn;
 use crate::schema::{deliveries, delivery_tries};
 use crate::{Database, DbError};
+
+use self::room::HostRoom;
 
 const PENDING: &str = "pending";
 const DELIVERED: &str = "delivered";
@@ -24,6 +28,7 @@ pub(crate) struct Message<'a> {
     /// The job or batch that it is about.
     pub(crate) subject: &'a str,
     pub(crate) correlation_id: &'a str,
+    pub(crate) trace_parent: Option<TraceParent>,
     pub(crate) url: &'a str,
     pub(crate) event: WebhookEvent,
     pub(crate) data: Value,
@@ -34,6 +39,10 @@ pub(crate) struct Message<'a> {
 pub struct DueDelivery {
     /// Its id.
     pub id: DeliveryId,
+    /// What it tells.
+    pub event: String,
+    /// The job or batch that it is about.
+    pub subject: String,
     /// Where to.
     pub url: String,
     /// The host and port of that.
@@ -42,6 +51,8 @@ pub struct DueDelivery {
     pub body: String,
     /// Follows its job through every log line.
     pub correlation_id: String,
+    /// The trace that it belongs to.
+    pub trace_parent: Option<TraceParent>,
     /// The number of this try.
     pub try_number: i32,
     /// Tries that have failed so far.
@@ -91,7 +102,20 @@ pub struct DeliveryRecord {
     pub tries: Vec<DeliveryTry>,
 }
 
-type DueRow = (String, String, String, String, String, i32, i32);
+#[derive(Clone, Queryable, Selectable)]
+#[diesel(table_name = deliveries)]
+struct DueRow {
+    id: String,
+    event: String,
+    subject_id: String,
+    url: String,
+    host: String,
+    body: String,
+    correlation_id: String,
+    trace_parent: Option<String>,
+    tries: i32,
+    failures: i32,
+}
 
 /// Writes a message; it is due at once.
 pub(crate) fn tell(connection: &mut Conn, message: Message<'_>, now: Timestamp) -> Result<(), DbError> {
@@ -106,6 +130,7 @@ pub(crate) fn tell(connection: &mut Conn, message: Message<'_>, now: Timestamp) 
         deliveries::host.eq(host_of(message.url)),
         deliveries::body.eq(body),
         deliveries::correlation_id.eq(message.correlation_id),
+        deliveries::trace_parent.eq(message.trace_parent.map(|trace| trace.to_string())),
         deliveries::status.eq(PENDING),
         deliveries::next_at.eq(now.as_millis()),
         deliveries::created_at.eq(now.as_millis()),
@@ -143,7 +168,9 @@ impl Database {
                 let page = due_page(connection, room.full(), now, limit)?;
                 let before = chosen.len();
                 for row in &page {
-                    if chosen.len() < limit && !chosen.iter().any(|(id, ..): &DueRow| *id == row.0) && room.take(&row.2)
+                    if chosen.len() < limit
+                        && !chosen.iter().any(|known: &DueRow| known.id == row.id)
+                        && room.take(&row.host)
                     {
                         chosen.push(row.clone());
                     }
@@ -153,7 +180,7 @@ impl Database {
                 }
             }
             let until = now.plus_millis(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX)).as_millis();
-            let ids: Vec<String> = chosen.iter().map(|row| row.0.clone()).collect();
+            let ids: Vec<String> = chosen.iter().map(|row| row.id.clone()).collect();
             diesel::update(deliveries::table.filter(deliveries::id.eq_any(ids)))
                 .set((deliveries::lease_until.eq(until), deliveries::tries.eq(deliveries::tries + 1)))
                 .execute(connection)?;
@@ -302,42 +329,6 @@ pub(crate) fn next_free(now: i64) -> _ {
         .select(deliveries::next_at)
 }
 
-/// How many messages to each host may be begun.
-struct HostRoom {
-    per_host: i64,
-    under_way: Vec<(String, i64)>,
-}
-
-impl HostRoom {
-    fn read(connection: &mut Conn, per_host: usize, now: Timestamp) -> QueryResult<Self> {
-        let under_way = deliveries::table
-            .filter(deliveries::status.eq(PENDING))
-            .filter(deliveries::lease_until.gt(now.as_millis()))
-            .group_by(deliveries::host)
-            .select((deliveries::host, diesel::dsl::count_star()))
-            .load(connection)?;
-        Ok(Self { per_host: i64::try_from(per_host).unwrap_or(i64::MAX), under_way })
-    }
-
-    fn full(&self) -> Vec<String> {
-        self.under_way.iter().filter(|(_, count)| *count >= self.per_host).map(|(host, _)| host.clone()).collect()
-    }
-
-    fn take(&mut self, host: &str) -> bool {
-        match self.under_way.iter_mut().find(|(name, _)| name == host) {
-            Some((_, count)) if *count >= self.per_host => false,
-            Some((_, count)) => {
-                *count += 1;
-                true
-            }
-            None => {
-                self.under_way.push((host.to_owned(), 1));
-                true
-            }
-        }
-    }
-}
-
 fn due_page(connection: &mut Conn, full: Vec<String>, now: Timestamp, limit: usize) -> QueryResult<Vec<DueRow>> {
     let free = deliveries::lease_until.is_null().or(deliveries::lease_until.le(now.as_millis()));
     deliveries::table
@@ -347,21 +338,23 @@ fn due_page(connection: &mut Conn, full: Vec<String>, now: Timestamp, limit: usi
         .filter(deliveries::host.ne_all(full))
         .order((deliveries::next_at, deliveries::id))
         .limit(i64::try_from(limit).unwrap_or(i64::MAX))
-        .select((
-            deliveries::id,
-            deliveries::url,
-            deliveries::host,
-            deliveries::body,
-            deliveries::correlation_id,
-            deliveries::tries,
-            deliveries::failures,
-        ))
+        .select(DueRow::as_select())
         .load(connection)
 }
 
 fn due(row: DueRow) -> Result<DueDelivery, DbError> {
-    let (id, url, host, body, correlation_id, tries, failures) = row;
-    Ok(DueDelivery { id: parse(&id)?, url, host, body, correlation_id, try_number: tries + 1, failures })
+    Ok(DueDelivery {
+        id: parse(&row.id)?,
+        event: row.event,
+        subject: row.subject_id,
+        url: row.url,
+        host: row.host,
+        body: row.body,
+        correlation_id: row.correlation_id,
+        trace_parent: row.trace_parent.and_then(|text| text.parse().ok()),
+        try_number: row.tries + 1,
+        failures: row.failures,
+    })
 }
 
 fn parse(id: &str) -> Result<DeliveryId, DbError> {

@@ -34,8 +34,8 @@ pub use deliveries::{DeliveryRecord, DeliveryTry, DueDelivery, NextTry};
 pub use error::DbError;
 pub use gateway_core::record::{Job, Output};
 pub use jobs::{
-    Acceptance, Accepted, Aftermath, CancelOutcome, Claim, Claimed, DeleteOutcome, Ended, Figures, Filter, LaneFigures,
-    Lease, NewJob, QueuedJob, Recovered, Redacted, Release, Renewal, RequestKey, Retention, Settlement, Stats, Swept,
+    Acceptance, Accepted, Aftermath, CancelOutcome, Claim, Claimed, DeleteOutcome, Figures, Filter, LaneFigures, Lease,
+    NewJob, QueuedJob, Recovered, Redacted, Release, Renewal, RequestKey, Retention, Settlement, Stats, Swept,
 };
 pub use keys::StoredKey;
 pub use look::{Content, Look};

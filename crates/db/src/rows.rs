@@ -4,7 +4,7 @@
 use diesel::prelude::*;
 use gateway_core::event::{LogLevel, LogLine};
 use gateway_core::record::{Job, JobOptions, Output, redact};
-use gateway_core::{JobError, JobId, JobStatus, OutputKind, Owner, Priority, Timestamp};
+use gateway_core::{JobChange, JobError, JobId, JobStatus, OutputKind, Owner, Priority, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::DbError;
@@ -104,6 +104,23 @@ impl JobRow {
             Some(text) => serde_json::from_str(text).map_err(|error| self.bad(&format!("options: {error}"))),
             None => Ok(JobOptions::default()),
         }
+    }
+
+    /// That it stands where it does, and stood at `from` before.
+    pub(crate) fn change(&self, from: JobStatus) -> Result<JobChange, DbError> {
+        let error = self.error.as_deref().and_then(|text| serde_json::from_str::<JobError>(text).ok());
+        Ok(JobChange {
+            job: self.job_id()?,
+            workflow_id: self.workflow_id.clone(),
+            correlation_id: self.correlation_id.clone(),
+            from: Some(from),
+            to: self.state()?,
+            attempt: self.attempt,
+            duration_ms: None,
+            code: error.map(|error| error.code),
+            error: None,
+            not_before: None,
+        })
     }
 
     /// Takes out what the job is about.

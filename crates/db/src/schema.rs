@@ -143,6 +143,7 @@ diesel::table! {
         lease_until -> Nullable<BigInt>,
         created_at -> BigInt,
         ended_at -> Nullable<BigInt>,
+        trace_parent -> Nullable<Text>,
     }
 }
 
@@ -189,6 +190,7 @@ diesel::table! {
         correlation_id -> Text,
         created_at -> BigInt,
         ended_at -> Nullable<BigInt>,
+        trace_parent -> Nullable<Text>,
     }
 }
 

@@ -85,7 +85,7 @@ async fn fitting<G: Gateway>(gateway: &G, job: &Job, output: &Output, share: u64
         let bytes = match gateway.output(&job.job_id, &output.file, form).await {
             Ok(bytes) => bytes,
             Err(problem) => {
-                tracing::debug!(job_id = job.job_id, code = problem.code, "a picture is not shown");
+                tracing::debug!(jobId = job.job_id, code = problem.code, "a picture is not shown");
                 return Shown::Not;
             }
         };

@@ -69,16 +69,16 @@ impl<G: Gateway> Server<G> {
     /// The client has gone. Nobody reads what this gives, in most cases.
     async fn given_up(&self, id: &str, cancels: bool) -> CallToolResult {
         if !cancels {
-            tracing::debug!(job_id = id, "the client of a call has gone; its job goes on");
+            tracing::debug!(jobId = id, "the client of a call has gone; its job goes on");
             return CallToolResult::success(vec![ContentBlock::text(words::of_left(id, "the connection was closed"))]);
         }
         match self.gateway.cancel(id).await {
-            Ok(status) => {
-                tracing::info!(job_id = id, %status, "the client gave its call up: cancel requested");
+            Ok(_status) => {
+                tracing::info!(jobId = id, "the client gave its call up: cancel requested");
                 CallToolResult::error(vec![ContentBlock::text(format!("Job {id} is canceled."))])
             }
             Err(problem) => {
-                tracing::debug!(job_id = id, code = problem.code, "the client gave its call up; its job stays");
+                tracing::debug!(jobId = id, code = problem.code, "the client gave its call up; its job stays");
                 refused(&problem)
             }
         }

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::answer::Answer;
 use crate::wait::until;
+use crate::workflows::tiny_workflow;
 
 /// Waits between attempts are this much shorter than in production.
 const BACKOFF_SCALE: f64 = 0.01;
@@ -304,51 +305,4 @@ impl TestGateway {
         let id = self.submit(workflow, inputs).await;
         self.wait_ended(&id).await
     }
-}
-
-/// A workflow that needs no model: a plain picture whose colour and size are inputs.
-pub fn tiny_workflow() -> Value {
-    json!({
-        "name": "Tiny",
-        "workflow": {
-            "1": {"class_type": "EmptyImage", "inputs": {
-                "width": "{{width|64}}", "height": "{{height|64}}", "batch_size": "{{batch_size|1}}", "color": "{{color}}"
-            }},
-            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "tiny"}, "_meta": {"title": "Save"}}
-        },
-        "inputSchema": {
-            "type": "object",
-            "properties": {
-                "color": {"type": "integer", "minimum": 0, "maximum": 16777215},
-                "width": {"type": "integer", "minimum": 1},
-                "height": {"type": "integer", "minimum": 1},
-                "batch_size": {"type": "integer", "minimum": 1}
-            },
-            "required": ["color"]
-        }
-    })
-}
-
-/// Text to picture: takes as long as it has steps, and can be interrupted at each.
-pub fn sampler_workflow() -> Value {
-    json!({
-        "name": "Sampler",
-        "workflow": {
-            "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "{{checkpoint|v1-5-random.safetensors}}"}},
-            "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a fox", "clip": ["1", 1]}},
-            "3": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
-            "4": {"class_type": "KSampler", "_meta": {"title": "The sampler"}, "inputs": {
-                "model": ["1", 0], "seed": "{{seed}}", "steps": "{{steps|1}}", "cfg": 7.0, "sampler_name": "{{sampler|euler}}",
-                "scheduler": "normal", "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0], "denoise": 1.0
-            }},
-            "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0], "vae": ["1", 2]}},
-            "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "x"}}
-        },
-        "inputSchema": {"type": "object", "properties": {
-            "seed": {"type": "integer"},
-            "steps": {"type": "integer", "minimum": 1, "maximum": 10000},
-            "sampler": {"type": "string"},
-            "checkpoint": {"type": "string"}
-        }}
-    })
 }

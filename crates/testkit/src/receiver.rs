@@ -1,28 +1,24 @@
 //! Whom the gateway calls, with webhooks or for files: records what it is sent, answers as it is told. Judges nothing.
 
+mod connection;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::io;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
-use axum::serve::{IncomingStream, Listener};
 use futures_util::stream;
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::connection::{Connections, Peer};
 use crate::wait::until;
 
 /// Between two bytes of a body that drips.
@@ -46,6 +42,21 @@ pub struct Received {
     pub headers: HeaderMap,
     /// The body, byte for byte.
     pub body: Vec<u8>,
+    /// When it had come whole.
+    pub at: Instant,
+    /// What has become of it so far.
+    pub fate: Fate,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Its answer has not begun.
+    Waits,
+    /// Its answer was begun.
+    Answered,
+    /// Its connection ended before that.
+    Cut,
 }
 
 /// What a request is answered with.
@@ -119,6 +130,11 @@ impl Receiver {
         lock(&self.shared.requests).len()
     }
 
+    /// How many requests have come that `which` is true of.
+    pub fn count_where(&self, which: impl Fn(&Received) -> bool) -> usize {
+        lock(&self.shared.requests).iter().filter(|request| which(request)).count()
+    }
+
     /// All requests so far, the first one first.
     pub fn requests(&self) -> Vec<Received> {
         lock(&self.shared.requests).clone()
@@ -166,9 +182,9 @@ impl Reply {
         Self { status, headers: HeaderMap::new(), body: Bytes::new(), course: Course::Whole }
     }
 
-    /// 200, so long after the request.
-    pub fn late(wait: Duration) -> Self {
-        Self { course: Course::Late(wait), ..Self::default() }
+    /// 200, but only after so long.
+    pub fn late(after: Duration) -> Self {
+        Self { course: Course::Late(after), ..Self::default() }
     }
 
     /// 200 with a body that never ends: a byte now and then.
@@ -201,11 +217,6 @@ impl Reply {
         self
     }
 
-    fn whole(self) -> Response {
-        let body = self.body.clone();
-        self.response(body.into())
-    }
-
     fn response(self, body: Body) -> Response {
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
@@ -226,21 +237,54 @@ async fn receive(
         return peer.cut();
     }
     let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
-    let received = Received { path, headers: head.headers, body: body.to_vec() };
-    lock(&shared.requests).push(received.clone());
+    let (headers, body) = (head.headers, body.to_vec());
+    let received = Received { path, headers, body, at: Instant::now(), fate: Fate::Waits };
+    let mut waiting = Waiting::begin(&shared, received.clone());
     let reply = (shared.answer)(&received);
     match reply.course {
-        Course::Whole => reply.whole(),
-        Course::Late(wait) => match tokio::time::timeout(wait, gone.wait_for(|gone| *gone)).await {
-            Ok(_) => peer.cut(),
-            Err(_elapsed) => reply.whole(),
+        Course::Whole => waiting.answer(reply),
+        Course::Late(after) => match tokio::time::timeout(after, gone.wait_for(|gone| *gone)).await {
+            Ok(_gone) => peer.cut(),
+            Err(_elapsed) => waiting.answer(reply),
         },
-        Course::Drip => reply.response(dripping(gone)),
+        Course::Drip => {
+            waiting.fate = Fate::Answered;
+            reply.response(dripping(gone))
+        }
         Course::Hang => {
             let _ = gone.wait_for(|gone| *gone).await;
             peer.cut()
         }
         Course::Close => peer.cut(),
+    }
+}
+
+/// A request whose answer has not begun. The server drops it where the sender ends the connection before that.
+struct Waiting {
+    shared: Arc<Shared>,
+    place: usize,
+    /// What becomes of the request when this is dropped.
+    fate: Fate,
+}
+
+impl Waiting {
+    /// Records the request.
+    fn begin(shared: &Arc<Shared>, request: Received) -> Self {
+        let mut requests = lock(&shared.requests);
+        requests.push(request);
+        Self { shared: Arc::clone(shared), place: requests.len() - 1, fate: Fate::Cut }
+    }
+
+    fn answer(&mut self, reply: Reply) -> Response {
+        self.fate = Fate::Answered;
+        let body = reply.body.clone();
+        reply.response(body.into())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        lock(&self.shared.requests)[self.place].fate = self.fate;
     }
 }
 
@@ -254,75 +298,4 @@ fn dripping(gone: watch::Receiver<bool>) -> Body {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// One connection, as its requests see it.
-#[derive(Debug, Clone, Default)]
-struct Peer {
-    cut: Arc<AtomicBool>,
-}
-
-impl Peer {
-    /// Has the connection end where the answer would begin.
-    fn cut(&self) -> Response {
-        self.cut.store(true, Ordering::Release);
-        Response::new(Body::empty())
-    }
-}
-
-impl Connected<IncomingStream<'_, Connections>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Connections>) -> Self {
-        stream.remote_addr().clone()
-    }
-}
-
-/// Connections that can be cut.
-struct Connections(TcpListener);
-
-impl Listener for Connections {
-    type Io = Connection;
-    type Addr = Peer;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (stream, _address) = Listener::accept(&mut self.0).await;
-        let peer = Peer::default();
-        (Connection { stream, peer: peer.clone() }, peer)
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        Ok(Peer::default())
-    }
-}
-
-struct Connection {
-    stream: TcpStream,
-    peer: Peer,
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        // The server drops a connection that it can't write to.
-        if self.peer.cut.load(Ordering::Acquire) {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }

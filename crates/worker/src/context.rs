@@ -11,9 +11,10 @@ use gateway_config::{
 use gateway_core::access::Terms;
 use gateway_core::event::JobEvent;
 use gateway_core::workflow::{Workflow, WorkflowSource};
-use gateway_core::{ErrorCode, JobError, JobId};
-use gateway_db::{Aftermath, Database, DbError, Ended, Job};
+use gateway_core::{ErrorCode, JobChange, JobError, JobId};
+use gateway_db::{Aftermath, Database, DbError, Job};
 use gateway_storage::Storage;
+use gateway_telemetry::job_changed;
 use moka::sync::Cache;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -169,10 +170,9 @@ impl Context {
 
     /// Tells everybody whom the end of a job concerned.
     pub(crate) async fn follow_up(&self, aftermath: Aftermath) {
-        for Ended { id, workflow_id, status, code } in aftermath.ended {
-            let workflow = gateway_metrics::workflow(&workflow_id);
-            gateway_metrics::job_ended(workflow, status.as_str(), code.map(ErrorCode::as_str));
-            self.parts.broker.publish(id, JobEvent::Status(status));
+        for change in aftermath.ended {
+            self.parts.broker.publish(change.job, JobEvent::Status(change.to));
+            job_ended(&change);
         }
         for job in aftermath.promoted {
             self.enqueue(hint::of(job)).await;
@@ -188,10 +188,17 @@ impl Context {
         match self.parts.broker.enqueue(vec![entry]).await {
             Ok(_positions) => {
                 if let Err(error) = self.parts.database.mark_dispatched(&[job]).await {
-                    tracing::debug!(%error, job_id = %job, "not noted as dispatched; the sweep will tell the queue again");
+                    tracing::debug!(%error, jobId = %job, "not noted as dispatched; the sweep will tell the queue again");
                 }
             }
-            Err(error) => tracing::debug!(%error, job_id = %job, "the queue was not told of a job; the sweep will"),
+            Err(error) => tracing::debug!(%error, jobId = %job, "the queue was not told of a job; the sweep will"),
         }
     }
+}
+
+/// Tells log and metrics of a job that has ended.
+pub(crate) fn job_ended(change: &JobChange) {
+    let workflow = gateway_metrics::workflow(&change.workflow_id);
+    gateway_metrics::job_ended(workflow, change.to.as_str(), change.code.map(ErrorCode::as_str));
+    job_changed(change);
 }

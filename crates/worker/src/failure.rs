@@ -154,6 +154,7 @@ pub(crate) fn interrupted() -> JobError {
 pub(crate) fn call(what: &str, error: &CallError) -> JobError {
     JobError::new(ErrorCode::ComfyuiUnreachable, format!("{what}: {error}"))
         .recommend("GET /health says how ComfyUI is; its log says more")
+        .caused_by(error)
 }
 
 /// A file lacked its end each time that it was fetched.
@@ -175,6 +176,7 @@ pub(crate) fn not_let_through(reason: &str) -> JobError {
 pub(crate) fn unreadable(error: &CallError) -> JobError {
     JobError::new(ErrorCode::ComfyuiUnreachable, format!("ComfyUI can't give the result of the run: {error}"))
         .recommend("look at ComfyUI's log: a custom node may have left something in the history that is no JSON")
+        .caused_by(error)
 }
 
 /// The history entry does not say how it ended.
@@ -192,7 +194,8 @@ pub(crate) fn storage(error: &StorageError) -> JobError {
             failure
         }
         _ => JobError::new(ErrorCode::StorageError, "an output could not be stored")
-            .recommend("an operator finds the cause in the gateway's log: often a full disk or missing rights"),
+            .recommend("an operator finds the cause in the gateway's log: often a full disk or missing rights")
+            .caused_by(error),
     }
 }
 

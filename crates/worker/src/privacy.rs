@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gateway_broker::BackendState;
-use gateway_core::{ErrorCode, JobError, JobId, NodeRef, Scope};
+use gateway_core::{ErrorCode, JobError, JobId, NodeRef, Scope, chain};
 use serde_json::Value;
 
 use crate::backend::Backend;
@@ -117,7 +117,7 @@ async fn forget_histories(context: &Context, backend: &Backend) {
     let entries = match backend.client.latest_in_history(LATEST).await {
         Ok(entries) => entries,
         Err(error) => {
-            return tracing::debug!(comfyui = backend.url(), %error, "the history can't be looked through");
+            return tracing::debug!(backend = backend.name(), error = %chain(&error), "the history can't be looked through");
         }
     };
     for (prompt_id, extra) in entries {

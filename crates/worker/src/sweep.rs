@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_core::{JobId, Timestamp};
-use gateway_db::{DbError, QueuedJob, Retention, Swept};
+use gateway_core::{JobId, Timestamp, chain};
+use gateway_db::{DbError, QueuedJob, Recovered, Retention, Swept};
 use gateway_metrics::CLAIMS_EXPIRED;
+use gateway_telemetry::job_changed;
 
 use crate::context::Context;
 use crate::hint;
@@ -41,7 +42,7 @@ pub(crate) async fn at_start(context: &Context) -> Result<(), DbError> {
         if page.jobs.is_empty() {
             break;
         }
-        context.follow_up(page.aftermath).await;
+        tell(context, page).await;
     }
     let queued = tell_of_all(context).await?;
     if recovered + queued > 0 {
@@ -78,7 +79,7 @@ async fn sweep(context: &Context) -> Result<(), DbError> {
     if !recovered.jobs.is_empty() {
         CLAIMS_EXPIRED.of([]).increment(u64::try_from(recovered.jobs.len()).unwrap_or_default());
         tracing::warn!(jobs = recovered.jobs.len(), "claims ran out: the jobs are queued again");
-        context.follow_up(recovered.aftermath).await;
+        tell(context, recovered).await;
     }
     let forgotten = database.undispatched_jobs(database.now().plus_millis(-FORGOTTEN_MS), PAGE).await?;
     if forgotten.is_empty() {
@@ -99,6 +100,12 @@ async fn sweep(context: &Context) -> Result<(), DbError> {
         audit(context).await?;
     }
     Ok(())
+}
+
+/// Tells everybody of jobs whose claims ran out.
+async fn tell(context: &Context, recovered: Recovered) {
+    recovered.queued.iter().for_each(job_changed);
+    context.follow_up(recovered.aftermath).await;
 }
 
 /// Fills a queue that has lost everything. Such a one does not have the marker that was left in it.
@@ -186,7 +193,7 @@ async fn empty_trash(context: &Context) {
     for prefix in prefixes {
         match context.parts.storage.remove_all(&prefix).await {
             Ok(()) => gone.push(prefix),
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, prefix, "files can't be removed"),
+            Err(error) => tracing::warn!(error = %chain(&error), prefix, "files can't be removed"),
         }
     }
     if !gone.is_empty()

@@ -45,6 +45,10 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         ],
     ),
     ("gateway-config", &["tokio", "diesel", "reqwest", "actix-web", "gateway-db", "gateway-broker", "comfyui-client"]),
+    (
+        "gateway-telemetry",
+        &["diesel", "actix-web", "gateway-db", "gateway-broker", "gateway-storage", "comfyui-client"],
+    ),
     ("gateway-db", &["reqwest", "actix-web", "gateway-broker", "gateway-storage", "gateway-api", "comfyui-client"]),
     ("gateway-broker", &["diesel", "reqwest", "actix-web", "gateway-db", "gateway-storage", "comfyui-client"]),
     ("gateway-storage", &["diesel", "actix-web", "gateway-db", "gateway-broker", "comfyui-client"]),
@@ -95,6 +99,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("deadpool-redis", &["gateway-broker"]),
     ("metrics", &["gateway-metrics"]),
     ("metrics-exporter-prometheus", &["gateway-metrics"]),
+    ("tracing-subscriber", &["gateway-telemetry"]),
     ("rmcp", &["gateway-mcp"]),
 ];
 
@@ -103,6 +108,7 @@ const CRATES: &[&str] = &[
     "gateway-auth",
     "gateway-metrics",
     "gateway-config",
+    "gateway-telemetry",
     "gateway-db",
     "gateway-broker",
     "gateway-storage",

@@ -101,6 +101,10 @@ fn ci() -> Result<()> {
     step("format", || cargo(&["fmt", "--all", "--check"], &[]))?;
     step("file lengths", lengths::check)?;
     step("lints", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]))?;
+    step("lints without traces", || {
+        let without = ["--no-default-features", "--features", "bundled-libpq", "--lib", "--bins"];
+        cargo(&[&["clippy", "-p", "comfyui-gateway"][..], &without, &["--", "-D", "warnings"]].concat(), &[])
+    })?;
     step("documents", || {
         cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"], &[("RUSTDOCFLAGS", "-D warnings")])
     })?;

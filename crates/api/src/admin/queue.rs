@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use crate::audit::Actor;
 use crate::auth::Admin;
 use crate::body::Nothing;
-use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::jobs::{parse_id, retry};
 use crate::state::ApiState;
@@ -39,7 +38,6 @@ async fn set_paused(state: &ApiState, actor: &Actor, paused: bool) -> Result<Jso
     if let Err(error) = state.parts.broker.control(Control::Pause).await {
         tracing::warn!(%error, "workers learn of a paused queue at their next look");
     }
-    tracing::info!(correlation_id = actor.correlation(), paused, "queue control");
     actor.note(state, if paused { "queue.pause" } else { "queue.resume" }, "queue").await;
     Ok(Json(json!({"paused": paused})))
 }
@@ -58,7 +56,7 @@ pub(crate) async fn retry_dead(
         let error = ApiError::new(ErrorCode::Conflict, "the job did not fail because its workers were lost");
         return Err(error.recommend("POST /jobs/{id}/retry repeats any other job that has ended"));
     }
-    let answer = retry(&state, &admin.0, job, CorrelationId(actor.correlation().to_owned())).await?;
+    let answer = retry(&state, &admin.0, job, actor.correlation().clone()).await?;
     actor.note(&state, "queue.retry", &id.to_string()).await;
     Ok(answer)
 }

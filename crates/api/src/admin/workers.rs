@@ -37,7 +37,6 @@ pub(crate) async fn drain_worker(
         return Err(error.recommend("GET /workers lists those that live"));
     }
     state.parts.broker.control(Control::Drain { worker: worker.clone() }).await?;
-    tracing::info!(correlation_id = actor.correlation(), worker, "drain requested");
     actor.note(&state, "worker.drain", &worker).await;
     Ok(HttpResponse::Accepted().json(json!({"id": worker, "state": "draining"})))
 }

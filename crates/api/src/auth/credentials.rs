@@ -79,7 +79,7 @@ pub(super) async fn failed(state: &ApiState, request: &ServiceRequest, address: 
     limit::counted(state, &format!("login:{bucket}"), limit::FAILURES, 1).await;
     AUTH_FAILURES.of([reason.into()]).increment(1);
     let correlation = request.extensions().get::<CorrelationId>().map(|id| id.0.clone()).unwrap_or_default();
-    tracing::info!(correlation_id = correlation, %address, reason, "credentials are not valid");
+    tracing::info!(%address, reason, "credentials are not valid");
     let entry = NewAudit {
         actor: String::from("unknown"),
         action: "login.failed",

@@ -8,7 +8,6 @@ use serde_json::json;
 use crate::auth::Caller;
 use crate::batches::{not_found, parse_id};
 use crate::body::Nothing;
-use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::jobs::cancel_one;
 use crate::state::ApiState;
@@ -20,7 +19,6 @@ pub(crate) async fn cancel_batch(
     state: Data<ApiState>,
     path: Path<String>,
     caller: Caller,
-    correlation: CorrelationId,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let id = parse_id(&path)?;
@@ -44,6 +42,5 @@ pub(crate) async fn cancel_batch(
             }
         }
     }
-    tracing::info!(correlation_id = correlation.0, batch_id = %id, jobs = canceled, "cancel requested");
     Ok(HttpResponse::Accepted().json(json!({"batchId": id, "cancelRequested": true, "jobs": canceled})))
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use gateway_core::{ErrorCode, OutputKind, Owner, UploadId};
+use gateway_core::{ErrorCode, OutputKind, Owner, UploadId, chain};
 use gateway_db::Upload;
 use gateway_media::{Facts, InspectLimits, Refusal, inspect, sniff};
 use gateway_storage::{ObjectWriter, Stored};
@@ -112,7 +112,7 @@ impl<'a> Incoming<'a> {
             // Nobody would ever find it.
             if let Err(error) = self.state.parts.storage.remove_all(&upload.storage_key).await {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = %chain(&error),
                     "a file without a record stays in the storage"
                 );
             }

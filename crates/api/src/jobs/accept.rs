@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use gateway_broker::Entry;
-use gateway_core::ErrorCode;
 use gateway_core::event::JobEvent;
-use gateway_db::{Accepted, Aftermath, Ended, NewJob, QueuedJob};
+use gateway_core::{ErrorCode, JobChange, JobStatus};
+use gateway_db::{Accepted, Aftermath, NewJob, QueuedJob};
 use gateway_metrics::QUEUE_REFUSALS;
+use gateway_telemetry::job_changed;
+use tracing::Instrument as _;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -34,7 +36,7 @@ pub(crate) async fn accept(state: &ApiState, caller: &Caller, submission: Submis
 pub(crate) async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
 ) -> Result<T, ApiError> {
-    tokio::spawn(work).await.unwrap_or_else(|error| {
+    tokio::spawn(work.in_current_span()).await.unwrap_or_else(|error| {
         tracing::error!(%error, "accepting jobs failed");
         Err(ApiError::internal())
     })
@@ -43,9 +45,11 @@ pub(crate) async fn to_the_end<T: Send + 'static>(
 async fn store(state: &ApiState, submission: Submission) -> Result<Answer, ApiError> {
     let Submission { acceptance, outputs } = submission;
     let (id, retry_of) = (acceptance.job.id, acceptance.job.retry_of);
-    let (waiting, arrival) = (entry(&acceptance.job), Arrival::of(&acceptance.job));
+    let (waiting, change) = (entry(&acceptance.job), new_change(&acceptance.job));
+    let arrival = Arrival::of(&acceptance.job);
     let (accepted, aftermath) = state.parts.database.accept_job(acceptance).await?;
     arrival.count(&accepted);
+    tell(change, &accepted);
     follow_up(state, aftermath).await;
     Ok(match accepted {
         Accepted::Queued => {
@@ -62,6 +66,31 @@ async fn store(state: &ApiState, submission: Submission) -> Result<Answer, ApiEr
         Accepted::Hit => answer::hit(id, &outputs),
         known @ (Accepted::Repeated(_) | Accepted::KeyReused) => answer::known(state, known).await?,
     })
+}
+
+/// What is told of `job` once it is accepted, unless it has a result at once.
+pub(crate) fn new_change(job: &NewJob) -> JobChange {
+    JobChange {
+        job: job.id,
+        workflow_id: job.workflow_id.clone(),
+        correlation_id: job.correlation_id.clone(),
+        from: None,
+        to: JobStatus::Queued,
+        attempt: 0,
+        duration_ms: None,
+        code: None,
+        error: None,
+        not_before: job.not_before,
+    }
+}
+
+/// Tells of a job that is new.
+pub(crate) fn tell(change: JobChange, accepted: &Accepted) {
+    match accepted {
+        Accepted::Queued | Accepted::Joined(_) => job_changed(&change),
+        Accepted::Hit => job_changed(&JobChange { to: JobStatus::Succeeded, ..change }),
+        Accepted::Repeated(_) | Accepted::KeyReused => {}
+    }
 }
 
 /// The queue's hint at a new job.
@@ -100,7 +129,7 @@ pub(crate) async fn hint(state: &ApiState, entries: Vec<Entry>) -> Vec<Option<u6
 /// Tells the queue that a waiting job has become more urgent.
 pub(crate) async fn raise(state: &ApiState, job: QueuedJob) {
     if let Err(error) = state.parts.broker.forget(job.id).await {
-        return tracing::debug!(%error, job_id = %job.id, "a job keeps its place in the queue");
+        return tracing::debug!(%error, jobId = %job.id, "a job keeps its place in the queue");
     }
     hint(state, vec![entry_of(job)]).await;
 }
@@ -120,10 +149,11 @@ pub(super) fn entry_of(job: QueuedJob) -> Entry {
 
 /// Tells everybody whom the end of a job concerned.
 pub(crate) async fn follow_up(state: &ApiState, aftermath: Aftermath) {
-    for Ended { id, workflow_id, status, code } in aftermath.ended {
-        let workflow = gateway_metrics::workflow(&workflow_id);
-        gateway_metrics::job_ended(workflow, status.as_str(), code.map(ErrorCode::as_str));
-        state.parts.broker.publish(id, JobEvent::Status(status));
+    for change in aftermath.ended {
+        let workflow = gateway_metrics::workflow(&change.workflow_id);
+        gateway_metrics::job_ended(workflow, change.to.as_str(), change.code.map(ErrorCode::as_str));
+        state.parts.broker.publish(change.job, JobEvent::Status(change.to));
+        job_changed(&change);
     }
     let promoted: Vec<Entry> = aftermath.promoted.into_iter().map(entry_of).collect();
     if !promoted.is_empty() {

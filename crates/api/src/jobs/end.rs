@@ -9,7 +9,6 @@ use serde_json::json;
 use crate::audit::Actor;
 use crate::auth::Caller;
 use crate::body::Nothing;
-use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::jobs::accept::{entry_of, follow_up};
 use crate::jobs::parse_id;
@@ -20,12 +19,10 @@ pub(crate) async fn cancel_job(
     state: Data<ApiState>,
     path: Path<String>,
     caller: Caller,
-    correlation: CorrelationId,
     _: Nothing,
 ) -> Result<HttpResponse, ApiError> {
     let id = parse_id(&path)?;
     let status = cancel_one(&state, id, caller.scope()).await?;
-    tracing::info!(correlation_id = correlation.0, job_id = %id, %status, "cancel requested");
     Ok(HttpResponse::Accepted().json(json!({"jobId": id, "status": status, "cancelRequested": true})))
 }
 
@@ -41,19 +38,19 @@ pub(crate) async fn cancel_one(state: &ApiState, id: JobId, scope: Scope) -> Res
             follow_up(state, aftermath).await;
             // The hint does no harm: whoever takes it finds that the job has ended.
             if let Err(error) = broker.forget(id).await {
-                tracing::debug!(%error, job_id = %id, "a hint at a canceled job stays in the queue");
+                tracing::debug!(%error, jobId = %id, "a hint at a canceled job stays in the queue");
             }
             Ok(JobStatus::Canceled)
         }
         CancelOutcome::RequestedOfQueued(job) => {
             if let Err(error) = broker.enqueue(vec![entry_of(job)]).await {
-                tracing::debug!(%error, job_id = %id, "the queue was not told; workers look in the database meanwhile");
+                tracing::debug!(%error, jobId = %id, "the queue was not told; workers look in the database meanwhile");
             }
             Ok(JobStatus::Running)
         }
         CancelOutcome::Requested => {
             if let Err(error) = broker.signal_cancel(id).await {
-                tracing::warn!(%error, job_id = %id, "the worker learns of a wish to cancel at its next renewal");
+                tracing::warn!(%error, jobId = %id, "the worker learns of a wish to cancel at its next renewal");
             }
             Ok(JobStatus::Running)
         }
@@ -77,7 +74,6 @@ pub(crate) async fn delete_job(
         }
         DeleteOutcome::Deleted => {
             state.forget_ended_job(id);
-            tracing::info!(correlation_id = actor.correlation(), job_id = %id, "job deleted");
             actor.note(&state, "job.delete", &id.to_string()).await;
             Ok(HttpResponse::NoContent().finish())
         }

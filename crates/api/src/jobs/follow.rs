@@ -50,7 +50,7 @@ impl Follower {
                 match self.is_ended().await {
                     Ok(true) => return Step::Ended,
                     Ok(false) => {}
-                    Err(error) => tracing::debug!(%error, job_id = %self.id, "a job that is waited for can't be read"),
+                    Err(error) => tracing::debug!(%error, jobId = %self.id, "a job that is waited for can't be read"),
                 }
             }
             let (events, stopping) = (&mut self.events, &mut self.stopping);

@@ -97,6 +97,7 @@ pub(crate) async fn submit(
             cached_from: None,
             batch: besides.batch,
             redacted: false,
+            trace_parent: correlation.1,
         },
     };
     let acceptance = Acceptance { job, request: besides.request, hit, uploads };
@@ -157,7 +158,7 @@ async fn look_up(state: &ApiState, key: &str) -> Result<(Option<JobId>, Vec<Outp
     for output in &result.outputs {
         // A storage that can't be asked is an error: it may still have them.
         if size_of(state, &output.storage_key).await?.is_none() {
-            tracing::info!(job_id = %result.job, "a cached result's files are gone: it is made anew");
+            tracing::info!(jobId = %result.job, "a cached result's files are gone: it is made anew");
             state.parts.database.forget_result(key, result.job).await?;
             return Ok((None, Vec::new()));
         }

@@ -37,7 +37,7 @@ pub(super) async fn render(state: &ApiState, job: &Job, outputs: &[Output], inli
         insert_bytes(state, outputs, &mut view.outputs).await?;
     }
     serde_json::to_string(&view).map_err(|error| {
-        tracing::error!(%error, job_id = %job.id, "a job could not be shown");
+        tracing::error!(%error, jobId = %job.id, "a job could not be shown");
         ApiError::internal()
     })
 }

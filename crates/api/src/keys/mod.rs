@@ -51,7 +51,6 @@ pub(crate) async fn create_key(
     state.parts.database.put_key(key.clone()).await?;
     state.forget_key(&key.id);
     tell_workers(&state).await;
-    tracing::info!(correlation_id = actor.correlation(), key = key.id, name = key.name, "key created");
     actor.note(&state, "key.create", &key.id).await;
     let mut answer = key.shown();
     answer.insert(String::from("key"), json!(secret.expose()));
@@ -74,7 +73,6 @@ pub(crate) async fn revoke_key(
     }
     state.forget_key(&id);
     tell_workers(&state).await;
-    tracing::info!(correlation_id = actor.correlation(), key = id, "key revoked");
     actor.note(&state, "key.revoke", &id).await;
     Ok(HttpResponse::NoContent().finish())
 }

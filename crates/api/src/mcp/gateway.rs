@@ -73,7 +73,7 @@ impl Within {
     async fn stop(&self, id: &str) -> Result<JobStatus, ApiError> {
         let id = parse_id(id)?;
         let status = jobs::cancel_one(&self.state, id, self.caller.scope()).await?;
-        tracing::info!(correlation_id = self.correlation.0, job_id = %id, %status, "cancel requested");
+        tracing::info!(jobId = %id, "cancel requested");
         Ok(status)
     }
 }

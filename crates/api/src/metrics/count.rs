@@ -13,9 +13,7 @@ use gateway_metrics::{
     RATE_LIMIT_REFUSALS, SharedString, job_ended, method, workflow,
 };
 
-/// The template of the route that a request was led to; registered with each route.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Route(pub(crate) &'static str);
+use crate::routes::Route;
 
 /// Of requests that were answered before a route was looked for, or for which there is none.
 const NO_ROUTE: &str = "-";

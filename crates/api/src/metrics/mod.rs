@@ -7,7 +7,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::Data;
 
-pub(crate) use self::count::{Arrival, Route, answered, begin};
+pub(crate) use self::count::{Arrival, answered, begin};
 pub(crate) use self::fleet::Fleet;
 use crate::state::ApiState;
 

@@ -125,7 +125,7 @@ fn sent_of(id: &str, summary: &str, description: &str, schema: &str) -> Value {
 }
 
 /// Name, meaning, and whether it is always there.
-const SENT_HEADERS: [(&str, &str, bool); 5] = [
+const SENT_HEADERS: [(&str, &str, bool); 6] = [
     ("webhook-id", "The message's id: the same on every try.", true),
     ("webhook-timestamp", "Seconds since 1970, of this try.", true),
     (
@@ -135,4 +135,5 @@ const SENT_HEADERS: [(&str, &str, bool); 5] = [
     ),
     ("X-Signature", "`sha256=` and the hexadecimal HMAC-SHA256 of the body. Where WEBHOOK_SECRET is set.", false),
     ("X-Request-Id", "The job's `correlationId`.", true),
+    ("traceparent", "W3C Trace Context: the trace that the job belongs to, where there is one.", false),
 ];

@@ -86,7 +86,6 @@ async fn send_again(
     if !state.parts.database.redeliver(subject, id, caller.scope()).await? {
         return Err(missing());
     }
-    tracing::info!(correlation_id = actor.correlation(), subject, webhook_id = %id, "webhook is sent again");
     actor.note(state, "webhook.redeliver", &id.to_string()).await;
     Ok(id)
 }

@@ -5,7 +5,7 @@ use actix_web::web::{Data, Json, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use gateway_core::Role;
 use gateway_core::ids::is_raw_workflow_id;
-use gateway_db::{WorkflowRecord, WorkflowSummary};
+use gateway_db::WorkflowRecord;
 use serde_json::{Value, json};
 
 use crate::auth::Caller;

@@ -28,9 +28,7 @@ pub(crate) async fn create_workflow(
     let workflow = request::read(body, None, state.catalog().await.as_deref())?;
     let id = workflow.id.clone();
     match state.parts.database.create_workflow(workflow).await {
-        Ok(version) => {
-            tracing::info!(correlation_id = actor.correlation(), workflow = id, version, "workflow registered")
-        }
+        Ok(_version) => {}
         Err(DbError::Duplicate) => {
             let detail = format!("the workflow {id} exists already");
             return Err(ApiError::new(ErrorCode::Conflict, detail).recommend("PUT /workflows/{id} replaces it"));
@@ -63,9 +61,7 @@ pub(crate) async fn update_workflow(
     };
     let workflow = request::read(body, Some(&id), state.catalog().await.as_deref())?;
     match state.parts.database.replace_workflow(workflow, expected).await? {
-        Some(version) => {
-            tracing::info!(correlation_id = actor.correlation(), workflow = id, version, "workflow replaced")
-        }
+        Some(_version) => {}
         None => {
             let now = state.parts.database.find_workflow(&id, None).await?.ok_or_else(ApiError::workflow_not_found)?;
             return Err(lost_race(now.summary.version));
@@ -97,7 +93,6 @@ pub(crate) async fn delete_workflow(
         return Err(ApiError::workflow_not_found());
     }
     state.forget_workflow(&path);
-    tracing::info!(correlation_id = actor.correlation(), workflow = path.as_str(), "workflow removed");
     actor.note(&state, "workflow.delete", &path).await;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -51,7 +51,7 @@ impl Shared {
     }
 
     async fn set_aside(&self, lane: &str, id: &str, job: &str) -> Result<(), BrokerError> {
-        tracing::error!(lane, id, "an entry of the queue can't be read; it is set aside");
+        tracing::error!(lane, entry = id, "an entry of the queue can't be read; it is set aside");
         self.link
             .run::<i64>(&self.scripts.set_aside, |script| {
                 script.arg(lane).arg(id).arg(job);

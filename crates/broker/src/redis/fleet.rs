@@ -52,8 +52,8 @@ impl Fleet {
     /// The workers that live, as of a moment ago.
     pub(super) async fn workers(&self, link: &Link, scripts: &Scripts) -> Vec<WorkerReport> {
         let mut kept = self.workers.lock().await;
-        if let Some((at, workers)) = kept.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
-            tracing::trace!(age = ?at.elapsed(), "workers as read before");
+        if let Some((_, workers)) = kept.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            tracing::trace!("workers as read before");
             return workers.clone();
         }
         let read = link.run::<Vec<String>>(&scripts.workers, |script| {

@@ -181,7 +181,7 @@ impl Link {
         }
         tracing::warn!(
             redis = self.inner.shown,
-            reason,
+            error = reason,
             "Redis can't be used: jobs are kept in the database, and workers look for them there until it is back"
         );
         // They may lead to a server that is no longer the one to write to.
@@ -212,7 +212,7 @@ impl Link {
                     self.inner.state.send_replace(State::Up);
                     return;
                 }
-                Err(failure) => tracing::debug!(reason = failure.reason, "Redis is not back yet"),
+                Err(failure) => tracing::debug!(error = failure.reason, "Redis is not back yet"),
             }
         }
     }

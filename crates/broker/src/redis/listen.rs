@@ -101,7 +101,7 @@ fn hear(link: &Link, ears: &Ears, message: &Msg) {
         _ => told(payload).map(|(job, heard)| ears.watchers.tell(job, heard)),
     };
     if let Err(error) = heard {
-        tracing::debug!(%error, name, "a message of another version is passed over");
+        tracing::debug!(%error, channel = name, "a message of another version is passed over");
     }
 }
 

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use comfyui_sim::{PreviewMethod, SimConfig, Simulator, Switches};
-use gateway_config::{DatabaseTarget, LogFormat, LogSettings, Overrides, Settings, StorageBackend};
+use gateway_config::{DatabaseTarget, LogFilter, LogFormat, LogSettings, Overrides, Settings, StorageBackend};
 use gateway_db::Database;
 use gateway_storage::Storage;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tracing::level_filters::LevelFilter;
 
 use crate::cli::{Demo, Setting};
 use crate::commands::run::wait_for_stop;
@@ -30,7 +31,8 @@ pub(crate) async fn run(setting: &Setting<'_>, args: Demo) -> Result<(), Failure
     let overrides = Overrides::default().with("PORT", args.port);
     let mut settings = setting.load(&overrides)?;
     // Its own words are what a person reads here; the log has the rest.
-    gateway_config::init_telemetry(&LogSettings { filter: String::from("warn"), format: LogFormat::Auto });
+    let log = LogSettings { filter: LogFilter::all(LevelFilter::WARN), format: LogFormat::Auto };
+    let _without_traces = gateway_telemetry::init(&log, None).map_err(Failure::failed)?;
     let simulator = if settings.comfyui.configured { None } else { Some(simulate().await?) };
     if let Some(simulator) = &simulator {
         let backend = Overrides::default().with("PORT", args.port).with("COMFYUI_URL", Some(simulator.url()));

@@ -2,7 +2,7 @@
 
 use comfyui_client::{CallError, ClientConfig, ComfyClient, ConfigError, ServerInfo};
 use gateway_config::{ComfyBackend, Overrides, Settings};
-use gateway_core::comfyui_holes;
+use gateway_core::{chain, comfyui_holes};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use url::Url;
@@ -10,7 +10,6 @@ use url::Url;
 use crate::cli::Setting;
 use crate::exit::Failure;
 use crate::http::Remote;
-use crate::stores::chain;
 
 /// Looks at ComfyUI and at the gateway; fails where ComfyUI can't be used.
 pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
@@ -56,7 +55,7 @@ async fn probe(settings: &Settings, backend: &ComfyBackend) -> (String, Value, b
     let client = match client {
         Ok(client) => client,
         Err(error) => {
-            let problem = chain(&error);
+            let problem = chain(&error).to_string();
             return (
                 format!("ComfyUI   {url}: {problem}"),
                 json!({"url": url, "reachable": false, "problem": problem}),
@@ -98,7 +97,7 @@ async fn describe(settings: &Settings, client: &ComfyClient, url: &str, info: Se
 /// What is behind `error` most of the time, and what to do.
 pub(super) fn likely_cause(error: &CallError, url: &str) -> &'static str {
     let local = url.contains("127.0.0.1") || url.contains("localhost");
-    let text = chain(error).to_ascii_lowercase();
+    let text = chain(error).to_string().to_ascii_lowercase();
     let has_path = Url::parse(url).is_ok_and(|url| url.path().len() > 1);
     match error {
         CallError::Unreachable { .. } if text.contains("dns error") || text.contains("lookup") => {

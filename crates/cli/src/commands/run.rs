@@ -10,7 +10,7 @@ use crate::gateway::Gateway;
 pub(crate) async fn run(setting: &Setting<'_>, args: RunArgs) -> Result<(), Failure> {
     let overrides = Overrides::default().with("PORT", args.port).with("HOST", args.host);
     let settings = setting.load(&overrides)?;
-    gateway_config::init_telemetry(&settings.log);
+    let telemetry = gateway_telemetry::init(&settings.log, settings.traces.as_ref()).map_err(Failure::usage)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -21,7 +21,7 @@ pub(crate) async fn run(setting: &Setting<'_>, args: RunArgs) -> Result<(), Fail
     tracing::info!(
         url = gateway.url(),
         address = %gateway.address(),
-        comfyui = if works { backends.join(", ") } else { String::from("that of the workers") },
+        backends = if works { backends.join(", ") } else { String::from("that of the workers") },
         queue = queue.as_deref().unwrap_or("in this process"),
         database = gateway.database().shown(),
         version = env!("CARGO_PKG_VERSION"),
@@ -34,6 +34,7 @@ pub(crate) async fn run(setting: &Setting<'_>, args: RunArgs) -> Result<(), Fail
         () = gateway.stop() => tracing::info!("stopped"),
         () = wait_for_stop() => tracing::warn!("ended at once; running jobs are recovered at the next start"),
     }
+    telemetry.flush().await;
     Ok(())
 }
 

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use comfyui_sim::{SimConfig, Simulator, Switches};
-use gateway_config::{LogFormat, LogSettings};
+use gateway_config::{LogFilter, LogFormat, LogSettings};
 use serde_json::{Map, Value, json};
+use tracing::level_filters::LevelFilter;
 
 use crate::cli::{Setting, Sim};
 use crate::commands::run::wait_for_stop;
@@ -12,7 +13,8 @@ use crate::exit::Failure;
 
 /// Listens until it is told to stop.
 pub(crate) async fn run(setting: &Setting<'_>, args: Sim) -> Result<(), Failure> {
-    gateway_config::init_telemetry(&LogSettings { filter: String::from("info"), format: LogFormat::Auto });
+    let log = LogSettings { filter: LogFilter::all(LevelFilter::INFO), format: LogFormat::Auto };
+    let _without_traces = gateway_telemetry::init(&log, None).map_err(Failure::failed)?;
     let config = SimConfig {
         listen: SocketAddr::new(args.host, args.port),
         profile: args.profile,

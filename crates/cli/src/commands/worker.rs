@@ -21,7 +21,7 @@ pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
              `comfyui-gateway run` serves the API and works the queue in one process",
         ));
     };
-    gateway_config::init_telemetry(&settings.log);
+    let telemetry = gateway_telemetry::init(&settings.log, settings.traces.as_ref()).map_err(Failure::usage)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -46,7 +46,7 @@ pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
     tracing::info!(
         worker = worker.id(),
         node,
-        comfyui = backends.join(", "),
+        backends = backends.join(", "),
         queue = redis.shown,
         database = database.shown(),
         version = VERSION,
@@ -66,5 +66,6 @@ pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
         () = stop => tracing::info!("stopped"),
         () = wait_for_stop() => tracing::warn!("ended at once; its jobs are recovered when their claims run out"),
     }
+    telemetry.flush().await;
     Ok(())
 }

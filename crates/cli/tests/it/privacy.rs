@@ -4,12 +4,11 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use comfyui_sim::{FailNode, SimConfig, Simulator};
-use gateway_core::Timestamp;
 use gateway_testkit::stack::{Postgres, Process as Server, Redis};
-use gateway_testkit::{Receiver, files_below, read_below, sampler_workflow, until};
+use gateway_testkit::{Receiver, copy_workflow, files_below, in_an_hour, paint_workflow, read_below, until};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -178,26 +177,6 @@ impl Scene {
     }
 }
 
-/// Text to picture, with the prompt as an input.
-fn paint_workflow() -> Value {
-    let mut workflow = sampler_workflow();
-    workflow["workflow"]["2"]["inputs"]["text"] = json!("{{prompt}}");
-    workflow["workflow"]["3"]["inputs"]["width"] = json!("{{width|64}}");
-    workflow["inputSchema"]["properties"]["prompt"] = json!({"type": "string", "maxLength": 500});
-    workflow["inputSchema"]["properties"]["width"] = json!({"type": "integer"});
-    workflow
-}
-
-fn copy_workflow() -> Value {
-    json!({
-        "workflow": {
-            "1": {"class_type": "LoadImage", "inputs": {"image": "{{image}}"}},
-            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}}
-        },
-        "inputSchema": {"type": "object", "properties": {"image": {"type": "object", "format": "image"}}}
-    })
-}
-
 /// Inputs that are about the word; it stands where the name of a model could, too.
 fn about(more: Value) -> Value {
     let mut inputs = json!({"prompt": format!("a fox in the snow, {CANARY}.safetensors"), "seed": 7});
@@ -219,11 +198,6 @@ fn picture() -> Vec<u8> {
 fn crc(bytes: &[u8]) -> u32 {
     let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
     !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
-}
-
-fn in_an_hour() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
-    Timestamp::from_millis(i64::try_from(now).expect("a time")).plus_millis(3_600_000).to_string()
 }
 
 /// Has jobs end in every way; gives them with how each ended.

@@ -35,7 +35,7 @@ fn a_wrong_variable_stops_the_start_and_is_named_with_its_value_and_what_is_allo
         place.run(command).expect(2).says(&[
             "PORT is `99999` (from the environment): allowed: a whole number from 0 to 65535",
             "COMFYUI_URL is `ftp://127.0.0.1` (from the environment): allowed: http:// or https:// URLs",
-            "LOG_LEVEL is `loud` (from .env): allowed: trace, debug, info, warn, error, fatal or silent",
+            "LOG_LEVEL is `loud` (from .env): allowed: trace, debug, info, warn, error, fatal or silent; and for single targets",
             "MAX_CONCURRENCY is `0` (from .env): allowed: a whole number from 1 to 256",
         ]);
     }
@@ -106,7 +106,7 @@ fn sigterm_ends_a_gateway_and_a_simulator_with_0_and_what_ran_is_finished() {
     let ended = gateway.end().expect(0);
     assert!(ended.err.contains("\"stopping: jobs under way may end"), "{}", ended.err);
     assert!(ended.err.contains("\"stopped\""), "{}", ended.err);
-    assert!(ended.err.contains(&id) && ended.err.contains("\"status\":\"succeeded\""), "{}", ended.err);
+    assert!(ended.err.contains(&id) && ended.err.contains("\"to\":\"succeeded\""), "{}", ended.err);
 
     let again = place.start_gateway();
     place.run(&["list-workflows"]).expect(0);

@@ -12,7 +12,8 @@ use crate::switches::HttpFault;
 
 pub(super) async fn pass(State(life): State<Shared>, request: Request, next: Next) -> Response {
     let route = route_name(request.uri().path(), &life.app.config.base_path);
-    life.app.stats.request(format!("{} {route}", request.method()));
+    let trace_parent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    life.app.stats.request(format!("{} {route}", request.method()), trace_parent);
     // A handler must not outlive the process it stands for.
     let handled = life.token.run_until_cancelled(admit(&life, &route, request, next)).await;
     handled.unwrap_or_else(|| reply::empty(StatusCode::BAD_GATEWAY))

@@ -37,7 +37,7 @@ pub(crate) async fn work(life: Arc<Life>) {
 
 async fn run(life: &Arc<Life>, memory: &mut Memory, item: Arc<Item>) {
     life.app.stats.prompt_started(&item.prompt_id);
-    tracing::info!(comfy.prompt_id = %item.prompt_id, nodes = item.prompt.as_object().map_or(0, Map::len), "prompt started");
+    tracing::info!(promptId = %item.prompt_id, nodes = item.prompt.as_object().map_or(0, Map::len), "prompt started");
     if let Some(after) = life.switches().die_after_ms {
         die_later(life, Duration::from_millis(after));
     }
@@ -64,7 +64,7 @@ async fn run(life: &Arc<Life>, memory: &mut Memory, item: Arc<Item>) {
     let success = outcome.success;
     finish(life, &item, outcome);
     Events::executing_nothing(life, &item.prompt_id, item.client_id());
-    tracing::info!(comfy.prompt_id = %item.prompt_id, success, "prompt finished");
+    tracing::info!(promptId = %item.prompt_id, success, "prompt finished");
 }
 
 /// How a prompt ended.

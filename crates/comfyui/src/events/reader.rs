@@ -81,7 +81,7 @@ pub(super) async fn run<S>(
             }
         }
     };
-    tracing::debug!(reason = ?error, "event stream ended");
+    tracing::debug!(error = error.as_ref().map(tracing::field::display), "event stream ended");
     buffer.finish(error);
     // The other side may be gone; then there is nobody to say goodbye to.
     let _closed = timeout(CLOSE_WAIT, sink.close()).await;

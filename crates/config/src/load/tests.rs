@@ -3,7 +3,7 @@ use std::io::Write as _;
 use secrecy::ExposeSecret as _;
 
 use super::*;
-use crate::settings::StorageBackend;
+use crate::settings::{Sampling, StorageBackend};
 use crate::variables::VARIABLES;
 
 fn from_file(text: &str) -> Result<Settings, ConfigError> {
@@ -27,7 +27,7 @@ fn the_defaults_are_those_of_the_table() {
     assert!(matches!(&settings.storage.backend, StorageBackend::Local { root } if root == Path::new("./data/outputs")));
     assert_eq!((settings.limits.max_image_size, settings.limits.max_batch_size), (2048, 4));
     assert_eq!((settings.worker.concurrency, settings.queue.owner_running), (1, None));
-    assert_eq!(settings.log.filter, "info");
+    assert_eq!((settings.log.filter.to_string().as_str(), settings.traces.is_none()), ("info", true));
     assert_eq!(settings.environment, Environment::Development);
 }
 
@@ -46,6 +46,17 @@ fn a_wrong_value_is_named_with_its_origin_and_what_is_allowed() {
         ("OWNER_RUNNING_LIMIT=-1", ["OWNER_RUNNING_LIMIT is `-1`", "0 to"]),
         ("RATE_LIMIT_WINDOW_MS=1", ["RATE_LIMIT_WINDOW_MS is `1`", "100 to"]),
         ("LOG_LEVEL=loud", ["LOG_LEVEL is `loud`", "trace, debug"]),
+        ("LOG_LEVEL=info,gateway_worker", ["LOG_LEVEL is `info,gateway_worker`", "info,gateway_worker=debug"]),
+        ("LOG_LEVEL=gateway_worker=loud", ["LOG_LEVEL is `gateway_worker=loud`", "trace, debug"]),
+        ("LOG_LEVEL=info,debug", ["LOG_LEVEL is `info,debug`", "trace, debug"]),
+        ("LOG_LEVEL=info,a=warn,a=debug", ["LOG_LEVEL is", "trace, debug"]),
+        ("LOG_LEVEL==warn", ["LOG_LEVEL is `=warn`", "trace, debug"]),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT=collector:4318", ["OTEL_EXPORTER_OTLP_ENDPOINT is", "http://127.0.0.1:4318"]),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT=http://u:p@h", ["OTEL_EXPORTER_OTLP_ENDPOINT is", "no user"]),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL=grpc", ["OTEL_EXPORTER_OTLP_PROTOCOL is `grpc`", "4318"]),
+        ("OTEL_EXPORTER_OTLP_HEADERS=key", ["OTEL_EXPORTER_OTLP_HEADERS is (secret)", "name=value"]),
+        ("OTEL_TRACES_SAMPLER=often", ["OTEL_TRACES_SAMPLER is `often`", "parentbased_traceidratio"]),
+        ("OTEL_TRACES_SAMPLER_ARG=2", ["OTEL_TRACES_SAMPLER_ARG is `2`", "from 0 to 1"]),
         ("NODE_ENV=prod", ["NODE_ENV is `prod`", "production"]),
         ("CORS_ORIGINS=nope", ["CORS_ORIGINS is `nope`", "https://app.example.com"]),
         ("S3_ENDPOINT=nope", ["S3_ENDPOINT is `nope`", "http://"]),
@@ -134,12 +145,58 @@ fn privacy_keeps_no_results_and_no_metadata_and_has_libraries_be_quiet() {
     let settings = from_file("PRIVACY_MODE=true\nSTRIP_METADATA=false\nCACHE_ENABLED=true\nLOG_LEVEL=trace").unwrap();
     assert!(settings.access.privacy && settings.database.redact && settings.files.strip_metadata);
     assert_eq!(settings.cache.ttl, None);
-    assert_eq!(settings.log.filter, "info,gateway=trace,comfyui=trace");
-    assert_eq!(from_file("PRIVACY_MODE=true\nLOG_LEVEL=warn").unwrap().log.filter, "warn");
+    assert_eq!(settings.log.filter.to_string(), "info,comfyui=trace,gateway=trace");
+    for (level, private) in [
+        ("warn", "warn"),
+        ("warn,tungstenite=trace,hyper=warn", "warn,hyper=warn,tungstenite=info"),
+        ("info,gateway_worker=debug,g=trace", "info,g=info,gateway_worker=debug"),
+        ("debug,gateway=warn", "info,comfyui=debug,gateway=warn"),
+    ] {
+        let settings = from_file(&format!("PRIVACY_MODE=true\nLOG_LEVEL={level}")).unwrap();
+        assert_eq!(settings.log.filter.to_string(), private, "{level}");
+    }
     let usual = from_file("LOG_LEVEL=trace").unwrap();
     assert!(!usual.access.privacy && !usual.database.redact && !usual.files.strip_metadata);
     assert!(usual.cache.ttl.is_some());
-    assert_eq!(usual.log.filter, "trace");
+    assert_eq!(usual.log.filter.to_string(), "trace");
+}
+
+#[test]
+fn levels_are_set_for_all_targets_and_for_single_ones() {
+    for (text, filter) in [
+        ("silent", "off"),
+        ("fatal", "error"),
+        ("gateway_worker=debug", "info,gateway_worker=debug"),
+        ("\"warn, gateway_worker::run = trace ,hyper=silent\"", "warn,gateway_worker::run=trace,hyper=off"),
+    ] {
+        assert_eq!(from_file(&format!("LOG_LEVEL={text}")).unwrap().log.filter.to_string(), filter);
+    }
+}
+
+#[test]
+fn traces_go_where_the_standard_variables_say() {
+    let settings = from_file(
+        "OTEL_EXPORTER_OTLP_ENDPOINT=https://collector:4318/otlp/\n\
+         OTEL_EXPORTER_OTLP_HEADERS=\"api-key=hunter2%20x, x-team = a\"\n\
+         OTEL_TRACES_SAMPLER=parentbased_traceidratio\nOTEL_TRACES_SAMPLER_ARG=0.25",
+    )
+    .unwrap();
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    let traces = settings.traces.unwrap();
+    assert_eq!(traces.endpoint, "https://collector:4318/otlp/v1/traces");
+    let headers: Vec<_> =
+        traces.headers.iter().map(|(name, value)| (name.as_str(), value.expose_secret().to_owned())).collect();
+    assert_eq!(headers, [("api-key", String::from("hunter2 x")), ("x-team", String::from("a"))]);
+    assert_eq!(traces.service, "comfyui-gateway");
+    assert_eq!(traces.sampling, Sampling { parent_based: true, ratio: 0.25 });
+    for (sampler, sampling) in [
+        ("always_on", Sampling { parent_based: false, ratio: 1.0 }),
+        ("parentbased_always_off", Sampling { parent_based: true, ratio: 0.0 }),
+        ("traceidratio", Sampling { parent_based: false, ratio: 1.0 }),
+    ] {
+        let text = format!("OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318\nOTEL_TRACES_SAMPLER={sampler}");
+        assert_eq!(from_file(&text).unwrap().traces.unwrap().sampling, sampling, "{sampler}");
+    }
 }
 
 #[test]

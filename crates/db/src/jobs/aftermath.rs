@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use gateway_core::record::{JobOptions, Output};
 use gateway_core::view::JobView;
 use gateway_core::webhook::WebhookEvent;
-use gateway_core::{ErrorCode, JobError, JobId, JobStatus};
+use gateway_core::{JobChange, JobStatus};
 
 use crate::DbError;
 use crate::batches;
@@ -18,38 +18,11 @@ use crate::jobs::sweep::queued;
 use crate::rows::{JOINED, JobRow, OutputRow, options_text};
 use crate::schema::{cache_entries, flights, jobs, joined_jobs, outputs};
 
-/// A job that has ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// Which.
-    pub id: JobId,
-    /// Its workflow.
-    pub workflow_id: String,
-    /// How.
-    pub status: JobStatus,
-    /// Why it failed.
-    pub code: Option<ErrorCode>,
-}
-
-impl Ended {
-    /// The job in `row`, as that says.
-    pub(crate) fn of(row: &JobRow) -> Result<Self, DbError> {
-        let error = row.error.as_deref().and_then(|text| serde_json::from_str::<JobError>(text).ok());
-        Ok(Self {
-            id: row.job_id()?,
-            workflow_id: row.workflow_id.clone(),
-            status: row.state()?,
-            code: error.map(|error| error.code),
-        })
-    }
-}
-
 /// What has ended, and whom that concerned besides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Aftermath {
-    /// Jobs that ended: the one that it is about first, then those that ended with it. One that was accepted with its
-    /// result is not among them.
-    pub ended: Vec<Ended>,
+    /// Jobs that have ended; not among them one that its worker settles.
+    pub ended: Vec<JobChange>,
     /// Jobs that wait in its place: the queue is to be told of them.
     pub promoted: Vec<QueuedJob>,
     /// Whether there are messages to be sent.
@@ -132,6 +105,7 @@ pub(crate) fn tell_of_job(
         owner: &row.owner,
         subject: &row.id,
         correlation_id: &row.correlation_id,
+        trace_parent: options.trace_parent,
         url: &callback.url,
         event,
         data: serde_json::to_value(JobView::of(&job, &outputs)).unwrap_or_default(),
@@ -200,7 +174,7 @@ fn end_with(
     }
     let shared: Vec<OutputRow> = made.iter().map(|output| output.shared_with(&follower.id)).collect();
     on_engine!(connection, inner => diesel::insert_into(outputs::table).values(&shared).execute(inner))?;
-    aftermath.ended.push(Ended::of(follower)?);
+    aftermath.ended.push(follower.change(JobStatus::Queued)?);
     after_end(connection, Standing::of(follower, &shared, moment), aftermath)
 }
 

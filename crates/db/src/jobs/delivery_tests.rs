@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gateway_core::record::JobOptions;
 use gateway_core::webhook::{Callback, WebhookEvent};
-use gateway_core::{BatchId, DeliveryId, ErrorCode, JobId, JobStatus, Owner, Priority, Scope, Timestamp};
+use gateway_core::{BatchId, DeliveryId, ErrorCode, JobId, JobStatus, Owner, Priority, Scope, Timestamp, TraceParent};
 use serde_json::{Map, Value, json};
 
 use super::tests::{accept_and_claim, claim, find, job, output, settlement, upload};
@@ -18,10 +18,6 @@ const HOLD: Duration = Duration::from_secs(60);
 
 fn callback(url: &str) -> Option<Callback> {
     Some(Callback { url: url.to_owned(), events: WebhookEvent::FINAL.to_vec() })
-}
-
-fn ends(aftermath: &Aftermath) -> Vec<(JobId, JobStatus)> {
-    aftermath.ended.iter().map(|ended| (ended.id, ended.status)).collect()
 }
 
 fn with(number: u8, options: JobOptions) -> NewJob {
@@ -52,6 +48,14 @@ fn success(file: &str, job: JobId) -> Settlement {
 
 async fn due(database: &Database) -> Vec<crate::DueDelivery> {
     database.due_deliveries(64, 4, HOLD).await.unwrap()
+}
+
+fn trace(number: u64) -> Option<TraceParent> {
+    TraceParent::new(u128::MAX, number, 1)
+}
+
+fn ends(aftermath: &Aftermath) -> Vec<(JobId, JobStatus)> {
+    aftermath.ended.iter().map(|change| (change.job, change.to)).collect()
 }
 
 async fn run_to_success(database: &Database, id: JobId) -> Aftermath {
@@ -89,7 +93,6 @@ async fn a_job_that_ends_leaves_one_message_with_what_its_owner_sees(place: Plac
     accept_and_claim(&database, &lost).await;
     let recovered = database.recover_jobs(Timestamp::from_millis(i64::MAX), 1, 10).await.unwrap();
     assert_eq!(ends(&recovered.aftermath), [(lost.id, JobStatus::Failed)]);
-    assert_eq!(recovered.aftermath.ended[0].code, Some(ErrorCode::WorkerLost));
     let hosts: HashSet<String> = due(&database).await.into_iter().map(|message| message.host).collect();
     assert_eq!(hosts, HashSet::from([String::from("b.example:443"), String::from("c.example:443")]));
     // One whose claim was lost tells nothing.
@@ -98,6 +101,21 @@ async fn a_job_that_ends_leaves_one_message_with_what_its_owner_sees(place: Plac
     let old = Lease { epoch: lease.epoch - 1, ..lease };
     assert!(database.settle_job(old, settlement(JobStatus::Failed, Vec::new())).await.unwrap().is_none());
     assert!(due(&database).await.is_empty());
+}
+
+async fn a_message_belongs_to_the_trace_of_its_job(place: Place) {
+    let database = place.open();
+    for (number, trace_parent) in [(1, trace(7)), (2, None)] {
+        let new = with(
+            number,
+            JobOptions { callback: callback("https://a.example/"), trace_parent, ..JobOptions::default() },
+        );
+        database.accept_job(&new).await.unwrap();
+        assert_eq!(find(&database, new.id).await.options.trace_parent, trace_parent);
+        run_to_success(&database, new.id).await;
+        let [message] = due(&database).await.try_into().unwrap();
+        assert_eq!(message.trace_parent, trace_parent);
+    }
 }
 
 async fn a_start_is_told_once_where_that_is_wanted(place: Place) {
@@ -267,7 +285,7 @@ async fn an_identical_job_waits_for_the_first_and_gets_its_outputs(place: Place)
     let filter = Filter { status: Some(JobStatus::Queued), ..Filter::default() };
     assert_eq!(database.list_jobs(Scope::All, filter, None, 10).await.unwrap().len(), 2);
     let aftermath = run_to_success(&database, leader.id).await;
-    assert_eq!(ends(&aftermath), [(leader.id, JobStatus::Succeeded), (follower.id, JobStatus::Succeeded)]);
+    assert_eq!(ends(&aftermath), [(follower.id, JobStatus::Succeeded)]);
     let ended = find(&database, follower.id).await;
     assert_eq!((ended.status, ended.options.cached_from, ended.joined), (JobStatus::Succeeded, Some(leader.id), false));
     let (mine, theirs) =
@@ -291,9 +309,9 @@ async fn the_failure_of_the_first_is_that_of_all(place: Place) {
     let lease = accept_and_claim(&database, &leader).await;
     assert_eq!(database.accept_job(&follower).await.unwrap().0, Accepted::Joined(None));
     let settled = database.settle_job(lease, settlement(JobStatus::Failed, Vec::new())).await.unwrap().unwrap();
-    let told: Vec<_> = settled.ended.iter().map(|ended| (ended.id, ended.workflow_id.as_str(), ended.code)).collect();
+    let told: Vec<_> = settled.ended.iter().map(|ended| (ended.job, ended.workflow_id.as_str(), ended.code)).collect();
     let full = Some(ErrorCode::ComfyuiOom);
-    assert_eq!(told, [(leader.id, "w", full), (follower.id, "w", full)]);
+    assert_eq!(told, [(follower.id, "w", full)]);
     let ended = find(&database, follower.id).await;
     assert_eq!((ended.status, ended.error), (JobStatus::Failed, find(&database, leader.id).await.error));
     assert!(database.find_result("k").await.unwrap().is_none());
@@ -314,7 +332,7 @@ async fn where_the_first_is_canceled_the_next_takes_its_place(place: Place) {
     assert_eq!(aftermath.promoted.iter().map(|job| job.id).collect::<Vec<_>>(), [jobs[1].id]);
     assert_eq!(ends(&aftermath), [(jobs[0].id, JobStatus::Canceled)]);
     let aftermath = run_to_success(&database, jobs[1].id).await;
-    assert_eq!(ends(&aftermath), [(jobs[1].id, JobStatus::Succeeded), (jobs[2].id, JobStatus::Succeeded)]);
+    assert_eq!(ends(&aftermath), [(jobs[2].id, JobStatus::Succeeded)]);
     assert_eq!(find(&database, jobs[3].id).await.status, JobStatus::Canceled);
     // A wish to cancel a running leader: nobody joins it any more.
     let running = cached(5, "other");
@@ -331,7 +349,7 @@ async fn where_the_first_is_canceled_the_next_takes_its_place(place: Place) {
     assert_eq!(promoted, [(job(6, "a").id, Priority::High)], "as urgent as the most urgent that waits");
     assert_eq!(find(&database, job(6, "a").id).await.priority, Priority::High);
     let aftermath = run_to_success(&database, job(6, "a").id).await;
-    assert_eq!(ends(&aftermath), [(job(6, "a").id, JobStatus::Succeeded), (urgent.id, JobStatus::Succeeded)]);
+    assert_eq!(ends(&aftermath), [(urgent.id, JobStatus::Succeeded)]);
 }
 
 async fn a_more_urgent_twin_makes_the_first_as_urgent(place: Place) {
@@ -363,7 +381,7 @@ async fn many_equal_jobs_at_once_are_run_once(place: Place) {
     assert_eq!(leaders.len(), 10);
     for leader in leaders {
         let database = if leader.id.as_bytes()[15] % 2 == 0 { &one } else { &two };
-        assert_eq!(run_to_success(database, leader.id).await.ended.len(), 10);
+        assert_eq!(run_to_success(database, leader.id).await.ended.len(), 9);
     }
 }
 
@@ -427,6 +445,7 @@ async fn a_batch_tells_once_when_its_last_job_has_ended(place: Place) {
         callback: callback("https://a.example/batch"),
         metadata: Map::new(),
         correlation_id: String::from("c"),
+        trace_parent: trace(2),
         request: Some(RequestKey { key: String::from("b"), body_hash: String::from("h") }),
     };
     let items: Vec<Acceptance> = (1..=5)
@@ -456,13 +475,14 @@ async fn a_batch_tells_once_when_its_last_job_has_ended(place: Place) {
     assert!(run_to_success(&database, ids[3]).await.messages);
     let [message] = due(&database).await.try_into().unwrap();
     let body: Value = serde_json::from_str(&message.body).unwrap();
-    assert_eq!(body["type"], "batch.completed");
+    assert_eq!((&body["type"], message.trace_parent), (&json!("batch.completed"), trace(2)));
     assert_eq!((&body["data"]["counts"]["succeeded"], &body["data"]["counts"]["canceled"]), (&json!(4), &json!(1)));
     assert!(database.find_batch(id, Scope::All).await.unwrap().unwrap().ended_at.is_some());
 }
 
 on_both_engines!(
     a_job_that_ends_leaves_one_message_with_what_its_owner_sees,
+    a_message_belongs_to_the_trace_of_its_job,
     a_start_is_told_once_where_that_is_wanted,
     a_message_is_tried_until_it_arrives_and_each_try_is_noted,
     a_message_whose_sender_died_is_sent_by_another,

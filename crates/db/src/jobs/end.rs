@@ -9,7 +9,7 @@ use gateway_core::record::Output;
 use gateway_core::{JobError, JobId, JobStatus, Scope};
 
 use crate::engine::{Conn, on_engine};
-use crate::jobs::aftermath::{Aftermath, Ended, Standing, after_end, take_turns_of};
+use crate::jobs::aftermath::{Aftermath, Standing, after_end, take_turns_of};
 use crate::jobs::claim::{append_logs, discard, held};
 use crate::jobs::retention::remove;
 use crate::jobs::sweep::queued;
@@ -43,7 +43,7 @@ pub struct Settlement {
 pub enum CancelOutcome {
     /// No such job for this caller.
     NotFound,
-    /// It was queued and is canceled; what followed from that.
+    /// It was queued and is canceled, the first of those that have ended; what followed from that.
     Canceled(Aftermath),
     /// It runs; its worker is to be asked.
     Requested,
@@ -150,12 +150,6 @@ fn settle(
     }
     append_logs(connection, lease.job, &settlement.logs)?;
     let mut aftermath = Aftermath::default();
-    aftermath.ended.push(Ended {
-        id: lease.job,
-        workflow_id: claimed.workflow_id.clone(),
-        status: settlement.status,
-        code: settlement.error.as_ref().map(|error| error.code),
-    });
     if claimed.options.is_some() || moment.redact {
         let row: JobRow = jobs::table.find(&id).select(JobRow::as_select()).first(connection)?;
         let until = settlement.cache_for.and_then(|span| i64::try_from(span.as_millis()).ok());
@@ -195,8 +189,8 @@ fn cancel(connection: &mut Conn, job: &JobRow, moment: Moment) -> Result<Option<
             let changed = diesel::update(same).set(set).execute(connection)?;
             let mut aftermath = Aftermath::default();
             if changed > 0 {
-                aftermath.ended.push(Ended::of(&ended)?);
                 diesel::delete(joined_jobs::table.find(&job.id)).execute(connection)?;
+                aftermath.ended.push(ended.change(status)?);
                 after_end(connection, Standing::of(&ended, &[], moment), &mut aftermath)?;
             }
             (changed, CancelOutcome::Canceled(aftermath))

@@ -21,7 +21,7 @@ mod tests;
 mod types;
 
 pub(crate) use accept::{accept as accept_in, insert_jobs, note_request};
-pub use aftermath::{Aftermath, Ended};
+pub use aftermath::Aftermath;
 pub use end::{CancelOutcome, DeleteOutcome, Settlement};
 pub use figures::{Figures, LaneFigures};
 pub(crate) use list::outputs_of;

@@ -7,11 +7,11 @@ use diesel::prelude::*;
 use gateway_core::event::{LogLevel, LogLine};
 use gateway_core::retry::recovery_ms;
 use gateway_core::workflow::NeedsId;
-use gateway_core::{ErrorCode, JobError, JobId, JobStatus, Owner, Priority, Timestamp};
+use gateway_core::{ErrorCode, JobChange, JobError, JobId, JobStatus, Owner, Priority, Timestamp};
 
 use crate::engine::Conn;
 use crate::jobs::Moment;
-use crate::jobs::aftermath::{Aftermath, Ended, Standing, after_end, take_turns_of};
+use crate::jobs::aftermath::{Aftermath, Standing, after_end, take_turns_of};
 use crate::jobs::claim::append_logs;
 use crate::rows::{JOINED, JobRow};
 use crate::schema::{jobs, trash};
@@ -41,6 +41,8 @@ pub struct QueuedJob {
 pub struct Recovered {
     /// Which.
     pub jobs: Vec<JobId>,
+    /// Those of them that wait again.
+    pub queued: Vec<JobChange>,
     /// What followed from the end of those that were lost once too often.
     pub aftermath: Aftermath,
 }
@@ -219,9 +221,7 @@ impl Database {
             take_turns_of(connection, &rows)?;
             let mut recovered = Recovered::default();
             for row in rows {
-                if let Some(id) = recover(connection, &row, max_crashes, moment, &mut recovered.aftermath)? {
-                    recovered.jobs.push(id);
-                }
+                recover(connection, &row, max_crashes, moment, &mut recovered)?;
             }
             Ok(recovered)
         })
@@ -252,14 +252,14 @@ impl Database {
     }
 }
 
-/// `None` where the claim has ended or was renewed since it was read.
+/// Recovers a job, unless its claim has ended or was renewed since it was read.
 pub(super) fn recover(
     connection: &mut Conn,
     row: &JobRow,
     max_crashes: i32,
     moment: Moment,
-    aftermath: &mut Aftermath,
-) -> Result<Option<JobId>, DbError> {
+    recovered: &mut Recovered,
+) -> Result<(), DbError> {
     let (id, now) = (row.job_id()?, moment.now);
     let same_claim = jobs::table
         .find(&row.id)
@@ -290,8 +290,8 @@ pub(super) fn recover(
             ))
             .execute(connection)?;
         if changed > 0 {
-            aftermath.ended.push(Ended::of(&ended)?);
-            after_end(connection, Standing::of(&ended, &[], moment), aftermath)?;
+            recovered.aftermath.ended.push(ended.change(JobStatus::Running)?);
+            after_end(connection, Standing::of(&ended, &[], moment), &mut recovered.aftermath)?;
         }
         (changed, line(LogLevel::Error, format!("its worker was lost {crashes} times: it is not tried again")))
     } else {
@@ -306,11 +306,15 @@ pub(super) fn recover(
                 jobs::dispatched_at.eq(None::<i64>),
             ))
             .execute(connection)?;
+        if changed > 0 {
+            let waits = JobRow { status: JobStatus::Queued.as_str().to_owned(), ..row.clone() };
+            recovered.queued.push(waits.change(JobStatus::Running)?);
+        }
         (changed, line(LogLevel::Warn, String::from("its worker was lost; the job is queued again")))
     };
-    if changed == 0 {
-        return Ok(None);
+    if changed > 0 {
+        append_logs(connection, id, &[line])?;
+        recovered.jobs.push(id);
     }
-    append_logs(connection, id, &[line])?;
-    Ok(Some(id))
+    Ok(())
 }

@@ -219,13 +219,22 @@ async fn only_claims_that_ran_out_are_recovered_and_a_deadly_job_fails(place: Pl
     assert!(database.recover_jobs(database.now(), 3, 100).await.unwrap().jobs.is_empty());
     let far = Timestamp::from_millis(i64::MAX);
     for crashes in 1..3 {
-        database.recover_jobs(far, 3, 100).await.unwrap();
+        let recovered = database.recover_jobs(far, 3, 100).await.unwrap();
+        let [change] = recovered.queued.as_slice() else { panic!("{recovered:?}") };
+        assert_eq!((change.job, change.attempt, change.code), (lease.job, crashes, None));
+        assert_eq!((change.from, change.to), (Some(JobStatus::Running), JobStatus::Queued));
         let found = find(&database, lease.job).await;
         assert_eq!((found.status, found.crashes), (JobStatus::Queued, crashes));
         assert_eq!(found.not_before, None, "the first losses may be anybody's fault");
         database.claim_job(lease.job, claim()).await.unwrap().unwrap();
     }
-    database.recover_jobs(far, 3, 100).await.unwrap();
+    let recovered = database.recover_jobs(far, 3, 100).await.unwrap();
+    let [change] = recovered.aftermath.ended.as_slice() else { panic!("{recovered:?}") };
+    assert_eq!(
+        (change.from, change.to, change.code),
+        (Some(JobStatus::Running), JobStatus::Failed, Some(ErrorCode::WorkerLost))
+    );
+    assert!(recovered.queued.is_empty());
     let found = find(&database, lease.job).await;
     assert_eq!(found.status, JobStatus::Failed);
     assert_eq!(found.error.map(|error| error.code), Some(ErrorCode::WorkerLost));
@@ -488,12 +497,14 @@ async fn a_sweep_that_looked_before_the_end_or_a_renewal_changes_nothing(place: 
             JobStatus::Succeeded
         };
         let moment = database.moment();
-        let recovered = database
-            .write(move |connection| sweep::recover(connection, &seen, 3, moment, &mut Aftermath::default()))
-            .await
-            .unwrap();
+        let recover = move |connection: &mut crate::engine::Conn| {
+            let mut recovered = Recovered::default();
+            sweep::recover(connection, &seen, 3, moment, &mut recovered)?;
+            Ok(recovered)
+        };
+        let recovered = database.write(recover).await.unwrap();
         let found = find(&database, lease.job).await;
-        assert_eq!((recovered, found.status, found.crashes), (None, status, 0));
+        assert_eq!((recovered.jobs, found.status, found.crashes), (Vec::new(), status, 0));
     }
 }
 

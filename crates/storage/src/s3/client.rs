@@ -95,8 +95,8 @@ impl Client {
         once.retry(self.patience.waits)
             .when(Failure::is_passing)
             .notify(|failure: &Failure, wait| {
-                let cause = failure.short();
-                tracing::warn!(cause, wait_ms = wait.as_millis(), "a call to the S3 server failed and is tried again");
+                let (error, wait) = (failure.short(), u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+                tracing::warn!(error, waitMs = wait, "a call to the S3 server failed and is tried again");
             })
             .await
     }

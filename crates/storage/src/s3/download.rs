@@ -131,8 +131,8 @@ impl Reading {
             };
             let Some(wait) = self.waits.next() else { return Err(failure) };
             tracing::warn!(
-                cause = failure.short(),
-                at = self.at,
+                error = failure.short(),
+                offset = self.at,
                 "reading an object was cut off and is taken up again"
             );
             tokio::time::sleep(wait).await;

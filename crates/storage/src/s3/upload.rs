@@ -176,7 +176,7 @@ impl Drop for Upload {
         let (client, key, id) = (self.client.clone(), Arc::clone(&self.key), std::mem::take(&mut self.id));
         runtime.spawn(async move {
             if let Err(failure) = abort(&client, &key, &id).await {
-                tracing::warn!(cause = failure.short(), "an unfinished upload could not be ended at the S3 server");
+                tracing::warn!(error = failure.short(), "an unfinished upload could not be ended at the S3 server");
             }
         });
     }

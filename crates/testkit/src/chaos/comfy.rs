@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Client;
 use serde_json::Value;
 
-use super::{Found, Place, Random, Trial, all_succeeded, states};
+use super::{Found, Place, Random, Trial, all_succeeded, must_meet, states};
 use crate::stack::{Load, Submitted};
 
 /// Experiment 9.
@@ -24,8 +24,11 @@ pub(super) async fn lost_answers(place: &Place) -> Found {
     if sent != jobs as u64 {
         audit.broken.push(format!("{sent} prompts were queued for {jobs} jobs"));
     }
+    let kept: u32 = stack.sims.iter().map(|sim| sim.switches().lose_prompt_reply).sum();
+    let lost = losses - usize::try_from(kept).unwrap_or(losses);
+    must_meet(&mut audit.broken, lost, "no answer was lost");
     Found {
-        done: format!("{losses} answers to POST /prompt lost, {jobs} jobs"),
+        done: format!("{lost} answers to POST /prompt lost, {jobs} jobs"),
         measured: states(&audit),
         broken: audit.broken,
     }

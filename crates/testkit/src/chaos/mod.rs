@@ -5,12 +5,15 @@ mod comfy;
 mod database;
 mod delivery;
 mod queue;
+mod sharing;
 mod single;
 mod workers;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::stack::{Audit, Stack, StackConfig, Submitted, Watch};
 
@@ -102,7 +105,7 @@ async fn experiment(number: u32, place: &Place) -> Found {
         9 => comfy::lost_answers(place).await,
         10 => workers::poisoned(place).await,
         15 => workers::replaced(place).await,
-        18 => delivery::shared(place).await,
+        18 => sharing::run(place).await,
         21 => queue::flushed(place).await,
         22 => queue::killed(place).await,
         24 => queue::away(place).await,
@@ -180,8 +183,40 @@ impl Trial {
 
     /// Submits jobs in the background.
     pub(crate) fn submit(&self, jobs: usize, rate: Option<f64>) -> tokio::task::JoinHandle<Vec<Submitted>> {
-        let load = self.stack.load("r", jobs, rate);
+        self.submit_named("r", jobs, rate)
+    }
+
+    /// The same under another name than that of other loads of the trial.
+    pub(crate) fn submit_named(
+        &self,
+        name: &str,
+        jobs: usize,
+        rate: Option<f64>,
+    ) -> tokio::task::JoinHandle<Vec<Submitted>> {
+        let load = self.stack.load(name, jobs, rate);
         tokio::spawn(load.run(self.stack.client().clone()))
+    }
+
+    /// What `GET path` gives; `None` where it is not answered as usual.
+    async fn ask(&self, path: &str) -> Option<Value> {
+        let answer = self.stack.client().get(self.stack.url(path)).send().await.ok()?;
+        answer.error_for_status().ok()?.json().await.ok()
+    }
+
+    /// How many jobs wait or run.
+    pub(crate) async fn waiting(&self) -> Option<usize> {
+        let stats = self.ask("/jobs/stats").await?;
+        let count = |state: &str| usize::try_from(stats["jobs"][state].as_u64().unwrap_or(0)).unwrap_or(usize::MAX);
+        Some(count("queued") + count("running"))
+    }
+
+    /// The workers that run jobs, by their places in the stack.
+    pub(crate) async fn busy(&self) -> Vec<usize> {
+        let jobs = self.ask("/jobs?status=running").await.unwrap_or_default();
+        let jobs = jobs["items"].as_array().map_or(&[][..], Vec::as_slice);
+        let runs = |id: &str| jobs.iter().any(|job| job["worker"] == id);
+        let workers = self.stack.workers.iter().enumerate();
+        workers.filter(|(_, worker)| runs(&worker.id)).map(|(place, _)| place).collect()
     }
 
     /// Waits for the end of all jobs and counts.
@@ -215,4 +250,11 @@ pub(crate) fn all_succeeded(audit: &mut Audit) {
         .map(|(state, jobs)| format!("{jobs} jobs are {state}"))
         .collect();
     audit.broken.extend(others);
+}
+
+/// What has to be said where a fault met no work: the experiment proves nothing then, and does not hold.
+pub(crate) fn must_meet(broken: &mut Vec<String>, met: usize, otherwise: &str) {
+    if met == 0 {
+        broken.push(format!("{otherwise}: nothing was shown"));
+    }
 }

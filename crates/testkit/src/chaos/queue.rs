@@ -3,23 +3,26 @@
 use std::time::{Duration, Instant};
 
 use gateway_core::Scope;
-use serde_json::Value;
 
-use super::{Found, Place, Random, Scale, Trial, all_succeeded, percentile, states};
-use crate::stack::Submitted;
-use crate::wait::until;
+use super::{Found, Place, Random, Scale, Trial, all_succeeded, must_meet, percentile, states};
+use crate::stack::{Redis, Submitted};
+use crate::wait::{DEADLINE, within};
 
 /// How long a flush may keep a job waiting.
 const LONGEST_WAIT_MS: i64 = 70_000;
+/// Flushes where jobs wait; nothing comes between looking and flushing.
+const FLUSH_WAITING: &str = "if redis.call('ZCARD', KEYS[1]) == 0 then return 0 end redis.call('FLUSHALL') return 1";
 
 /// Experiment 21.
 pub(super) async fn flushed(place: &Place) -> Found {
     let (times, pause, jobs) = place.scale.of((3, 2, 160), (20, 30, 12_000));
-    let trial = Trial::start(place, |config| config.switches.node_ms = 5).await;
+    // Close to what the workers do, so that some jobs wait.
+    let trial = Trial::start(place, |config| config.switches.node_ms = 30).await;
     let load = trial.submit(jobs, Some(20.0));
+    let mut met = 0;
     for _ in 0..times {
         tokio::time::sleep(Duration::from_secs(pause)).await;
-        assert_eq!(trial.stack.redis.ask(&["flushall"]), "OK");
+        met += usize::from(flush(&trial.stack.redis).await);
     }
     let submitted = load.await.expect("the load");
     let (mut audit, stack) = trial.audit(&submitted).await;
@@ -33,11 +36,22 @@ pub(super) async fn flushed(place: &Place) -> Found {
     if longest > LONGEST_WAIT_MS {
         audit.broken.push(format!("a job waited {longest} ms"));
     }
+    must_meet(&mut audit.broken, met, "no job waited in Redis when it was flushed");
     Found {
-        done: format!("{times} times FLUSHALL at 20 jobs a second, {jobs} in all"),
+        done: format!("{times} times FLUSHALL, {met} of them with jobs in it, at 20 jobs a second, {jobs} in all"),
         measured: format!("{}; the longest wait was {:.1} s", states(&audit), longest as f64 / 1_000.0),
         broken: audit.broken,
     }
+}
+
+/// Flushes Redis at a moment when jobs wait there; where none do for a while, all the same. Tells whether any did.
+async fn flush(redis: &Redis) -> bool {
+    let command = ["eval", FLUSH_WAITING, "1", "{gateway}:waiting:1"];
+    let met = within(Duration::from_secs(5), || async { (redis.ask(&command) == "1").then_some(()) }).await.is_some();
+    if !met {
+        assert_eq!(redis.ask(&["flushall"]), "OK");
+    }
+    met
 }
 
 /// Experiment 22.
@@ -73,7 +87,7 @@ pub(super) async fn away(place: &Place) -> Found {
     let mut trial = Trial::start(place, |config| config.switches.node_ms = 5).await;
     let part = |seconds: u64| usize::try_from(seconds).unwrap_or(0) * rate as usize;
     let before = trial.submit_named("before", part(seconds.min(30)), Some(rate)).await.expect("the load");
-    until("what came before is done", || async { (trial.waiting().await? == 0).then_some(()) }).await;
+    let idle = within(DEADLINE, || async { (trial.waiting().await? == 0).then_some(()) }).await;
     trial.stack.redis.kill();
     let load = trial.submit_named("away", part(seconds), Some(rate));
     let away = load.await.expect("the load");
@@ -88,6 +102,9 @@ pub(super) async fn away(place: &Place) -> Found {
     let all: Vec<Submitted> = before.into_iter().chain(away.clone()).chain(after).collect();
     let (mut audit, _stack) = trial.audit(&all).await;
     all_succeeded(&mut audit);
+    if idle.is_none() {
+        audit.broken.push(format!("what came before was not done after {} s", DEADLINE.as_secs()));
+    }
     if refused > 0 {
         audit.broken.push(format!("{refused} POSTs were answered with another status than 202"));
     }
@@ -137,11 +154,12 @@ pub(super) async fn restarted_full(place: &Place) -> Found {
     }
     let mut most_sessions = 0;
     let mut done = None;
-    let first = until("the first job starts", || async {
+    let first = within(DEADLINE, || async {
         let started: u64 = trial.stack.sims.iter().map(|sim| sim.stats().prompts_started).sum();
         (started > 0).then(|| began.elapsed())
     })
-    .await;
+    .await
+    .unwrap_or(DEADLINE);
     while done.is_none() && began.elapsed() < Duration::from_secs(5) {
         most_sessions = most_sessions.max(trial.stack.postgres.sessions());
         done = trial.waiting().await.filter(|waiting| *waiting == 0);
@@ -153,7 +171,7 @@ pub(super) async fn restarted_full(place: &Place) -> Found {
     let (mut audit, _stack) = trial.audit(&submitted).await;
     all_succeeded(&mut audit);
     if first > Duration::from_secs(5) {
-        audit.broken.push(format!("the first job started after {:.1} s", first.as_secs_f64()));
+        audit.broken.push(format!("no job started for {:.1} s", first.as_secs_f64()));
     }
     if most_sessions > allowed {
         audit.broken.push(format!("{most_sessions} sessions on the database, {allowed} allowed"));
@@ -166,20 +184,5 @@ pub(super) async fn restarted_full(place: &Place) -> Found {
             states(&audit)
         ),
         broken: audit.broken,
-    }
-}
-
-impl Trial {
-    fn submit_named(&self, name: &str, jobs: usize, rate: Option<f64>) -> tokio::task::JoinHandle<Vec<Submitted>> {
-        let load = self.stack.load(name, jobs, rate);
-        tokio::spawn(load.run(self.stack.client().clone()))
-    }
-
-    /// How many jobs wait or run.
-    async fn waiting(&self) -> Option<usize> {
-        let stats: Value =
-            self.stack.client().get(self.stack.url("/jobs/stats")).send().await.ok()?.json().await.ok()?;
-        let count = |state: &str| usize::try_from(stats["jobs"][state].as_u64().unwrap_or(0)).unwrap_or(usize::MAX);
-        Some(count("queued") + count("running"))
     }
 }

@@ -12,9 +12,10 @@ use comfyui_sim::{SimConfig, Simulator, Switches};
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use crate::gateway::tiny_workflow;
-use crate::stack::{Process, free_port, hash};
-use crate::wait::until;
+use crate::common::sha256;
+use crate::stack::{Process, free_port};
+use crate::wait::{until, within};
+use crate::workflows::tiny_workflow;
 
 use super::{Found, Place, Random};
 
@@ -173,12 +174,20 @@ async fn all_jobs(client: &Client, url: &str) -> Option<Vec<Value>> {
 }
 
 async fn count(client: &Client, url: &str, accepted: BTreeSet<String>, sim: &Simulator) -> Report {
-    let jobs = until("every job has ended", || async {
+    let mut broken = Vec::new();
+    let patience = Duration::from_secs(60 + accepted.len() as u64 / 10);
+    let ended = within(patience, || async {
         let jobs = all_jobs(client, url).await?;
         jobs.iter().all(|job| !matches!(job["status"].as_str(), Some("queued" | "running"))).then_some(jobs)
     })
     .await;
-    let mut broken = Vec::new();
+    if ended.is_none() {
+        broken.push(format!("not every job has ended after {} s", patience.as_secs()));
+    }
+    let jobs = match ended {
+        Some(jobs) => jobs,
+        None => all_jobs(client, url).await.unwrap_or_default(),
+    };
     let known: BTreeSet<&str> = jobs.iter().filter_map(|job| job["jobId"].as_str()).collect();
     broken.extend(accepted.iter().filter(|id| !known.contains(id.as_str())).map(|id| format!("{id} is lost")));
     for job in &jobs {
@@ -188,7 +197,7 @@ async fn count(client: &Client, url: &str, accepted: BTreeSet<String>, sim: &Sim
             broken.push(format!("{id} is {} with {} outputs: {}", job["status"], outputs.len(), job["error"]));
             continue;
         }
-        if let Some(fault) = check_output(client, url, &outputs[0]).await {
+        if let Err(fault) = check_output(client, url, &outputs[0]).await {
             broken.push(format!("{id}: {fault}"));
         }
     }
@@ -202,12 +211,17 @@ async fn count(client: &Client, url: &str, accepted: BTreeSet<String>, sim: &Sim
     Report { accepted: accepted.len(), known: jobs.len(), started: stats.prompts_started, broken }
 }
 
-async fn check_output(client: &Client, url: &str, output: &Value) -> Option<String> {
-    let answer = client.get(format!("{url}{}", output["url"].as_str()?)).send().await.ok()?;
+/// Fetches an output; what is wrong with it where anything is.
+async fn check_output(client: &Client, url: &str, output: &Value) -> Result<(), String> {
+    let link = output["url"].as_str().ok_or("its output has no URL")?;
+    let unfetched = |error: reqwest::Error| format!("its output can't be fetched: {error}");
+    let answer = client.get(format!("{url}{link}")).send().await.map_err(unfetched)?;
     if !answer.status().is_success() {
-        return Some(format!("its output answers {}", answer.status()));
+        return Err(format!("its output answers {}", answer.status()));
     }
-    let bytes = answer.bytes().await.ok()?;
-    (output["sha256"] != hash(&bytes).as_str() || output["size"] != bytes.len())
-        .then(|| String::from("its output is not what the record says"))
+    let bytes = answer.bytes().await.map_err(unfetched)?;
+    if output["sha256"] != sha256(&bytes).as_str() || output["size"] != bytes.len() {
+        return Err(String::from("its output is not what the record says"));
+    }
+    Ok(())
 }

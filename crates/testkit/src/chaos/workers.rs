@@ -4,18 +4,26 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use gateway_core::{JobStatus, Scope};
-use gateway_db::Filter;
+use gateway_db::{Database, Job};
 use serde_json::{Value, json};
 
-use super::{Found, Place, Random, Trial, all_succeeded, percentile, states};
-use crate::gateway::sampler_workflow;
+use super::{Found, Place, Random, Trial, all_succeeded, must_meet, percentile, states};
 use crate::stack::{Audit, Stack};
-use crate::wait::until;
+use crate::wait::{DEADLINE, within};
+use crate::workflows::sampler_workflow;
+
+/// Longer than it takes until somebody looks for claims that ran out.
+const SWEPT: Duration = Duration::from_secs(20);
 
 /// Experiment 1.
 pub(super) async fn killed(place: &Place) -> Found {
     let (kills, jobs, workers) = place.scale.of((6, 80, 3), (200, 2_000, 4));
-    let mut trial = Trial::start(place, |config| config.workers = workers).await;
+    let mut trial = Trial::start(place, |config| {
+        config.workers = workers;
+        // Long enough to be caught at it.
+        config.switches.node_ms = 60;
+    })
+    .await;
     let load = trial.submit(jobs, Some(place.scale.of(25.0, 8.0)));
     let mut random = Random::new(place.seed);
     for _ in 0..kills {
@@ -31,6 +39,7 @@ pub(super) async fn killed(place: &Place) -> Found {
     if p95 > limit {
         audit.broken.push(format!("recovery takes {p95:.0} ms at p95, more than {limit:.0} ms"));
     }
+    must_meet(&mut audit.broken, recoveries.len(), "no worker ran a job when it was killed");
     // Three losses hold a job: by chance, few have that many.
     let most_dead = jobs / 200;
     if audit.dead > most_dead || audit.states.get("failed").copied().unwrap_or(0) > audit.dead {
@@ -47,21 +56,15 @@ pub(super) async fn killed(place: &Place) -> Found {
 async fn recoveries(stack: &Stack) -> Vec<Duration> {
     let database = stack.database().await;
     let mut found = Vec::new();
-    let mut cursor = None;
-    loop {
-        let page = database.list_jobs(Scope::All, Filter::default(), cursor, 500).await.expect("jobs");
-        let Some(last) = page.last() else { return found };
-        cursor = Some(last.id);
-        for job in page.iter().filter(|job| job.crashes > 0 && job.status.is_ended()) {
-            let lines = database.logs_of(job.id).await.unwrap_or_default();
-            let lost = lines.iter().find(|line| line.event == "worker_lost");
-            let started = job.started_at;
-            if let (Some(lost), Some(started)) = (lost, started) {
-                let waited = lost.time.millis_since(started).max(0);
-                found.push(Duration::from_millis(u64::try_from(waited).unwrap_or(0)));
-            }
+    for job in stack.jobs().await.iter().filter(|job| job.crashes > 0 && job.status.is_ended()) {
+        let lines = database.logs_of(job.id).await.unwrap_or_default();
+        let lost = lines.iter().find(|line| line.event == "worker_lost");
+        if let (Some(lost), Some(started)) = (lost, job.started_at) {
+            let waited = lost.time.millis_since(started).max(0);
+            found.push(Duration::from_millis(u64::try_from(waited).unwrap_or(0)));
         }
     }
+    found
 }
 
 /// Experiment 5.
@@ -75,38 +78,48 @@ pub(super) async fn frozen(place: &Place) -> Found {
     .await;
     let load = trial.submit(jobs, Some(place.scale.of(6.0, 3.0)));
     let lease = trial.stack.config.lease;
+    let database = trial.stack.database().await;
     let mut random = Random::new(place.seed);
+    let (mut broken, mut met) = (Vec::new(), 0);
     for number in 0..times {
         let victim = number % 2;
-        let worker = trial.stack.workers[victim].id.clone();
-        until("the worker runs a job", || async {
-            let running: Value = trial
-                .stack
-                .client()
-                .get(trial.stack.url("/jobs?status=running"))
-                .send()
-                .await
-                .ok()?
-                .json()
-                .await
-                .ok()?;
-            running["items"].as_array()?.iter().any(|job| job["worker"] == worker.as_str()).then_some(())
-        })
-        .await;
+        if within(DEADLINE, || async { trial.busy().await.contains(&victim).then_some(()) }).await.is_none() {
+            broken.push(format!("a worker got no job for {} s", DEADLINE.as_secs()));
+        }
         random.pause(300).await;
         trial.stack.workers[victim].process.signal("STOP");
+        let id = &trial.stack.workers[victim].id;
+        let holds = |job: &Job| job.status == JobStatus::Running && job.worker_id.as_ref() == Some(id);
+        let held = trial.stack.jobs().await.into_iter().find(holds);
         tokio::time::sleep(Duration::from_secs(lease * 3 / 2)).await;
-        trial.stack.workers[victim].process.signal("CONT");
-        assert!(trial.stack.workers[victim].process.runs(), "a worker that was frozen goes on");
+        if let Some(held) = held {
+            met += usize::from(within(SWEPT, || has_lost_more(&database, &held)).await.is_some());
+        }
+        let worker = &mut trial.stack.workers[victim].process;
+        worker.signal("CONT");
+        if !worker.runs() {
+            broken.push(format!("a worker that was frozen has ended: {}", worker.log_tail()));
+        }
     }
     let submitted = load.await.expect("the load");
     let (mut audit, _stack) = trial.audit(&submitted).await;
     all_succeeded(&mut audit);
+    audit.broken.extend(broken);
+    must_meet(&mut audit.broken, met, "no worker had lost its job when it woke");
     Found {
-        done: format!("{times} times a worker frozen for {} s, claims of {lease} s", lease * 3 / 2),
+        done: format!(
+            "{times} times a worker frozen for at least {} s, {met} of them until it had lost its job, claims of {lease} s",
+            lease * 3 / 2
+        ),
         measured: states(&audit),
         broken: audit.broken,
     }
+}
+
+/// Something once a job counts more lost workers than it did.
+async fn has_lost_more(database: &Database, before: &Job) -> Option<()> {
+    let job = database.find_job(before.id, Scope::All).await.ok()??;
+    (job.crashes > before.crashes).then_some(())
 }
 
 /// Experiment 10.
@@ -181,6 +194,7 @@ pub(super) async fn replaced(place: &Place) -> Found {
     .await;
     let load = trial.submit(jobs, Some(20.0));
     let mut names = BTreeMap::new();
+    let mut broken = Vec::new();
     for _ in 0..rounds {
         for number in 0..workers {
             let next = trial.stack.spawn_worker(number).await;
@@ -188,13 +202,17 @@ pub(super) async fn replaced(place: &Place) -> Found {
             *names.entry(old.id.clone()).or_insert(0) += 1;
             old.process.signal("TERM");
             let ended = old.process.ended(Duration::from_secs(trial.stack.config.grace + 15)).await;
-            assert!(ended.is_some_and(|status| status.success()), "a worker stops: {}", old.process.log_tail());
+            if !ended.is_some_and(|status| status.success()) {
+                broken.push(format!("a worker did not stop: {}", old.process.log_tail()));
+            }
         }
     }
     for number in (0..2).cycle().take(2 * rounds) {
         trial.stack.apis[number].signal("TERM");
         let ended = trial.stack.apis[number].ended(Duration::from_secs(25)).await;
-        assert!(ended.is_some_and(|status| status.success()), "an API stops: {}", trial.stack.apis[number].log_tail());
+        if !ended.is_some_and(|status| status.success()) {
+            broken.push(format!("an API did not stop: {}", trial.stack.apis[number].log_tail()));
+        }
         trial.stack.restart_api(number);
         trial.stack.wait_live(number).await;
         trial.stack.wait_balanced().await;
@@ -204,6 +222,7 @@ pub(super) async fn replaced(place: &Place) -> Found {
     let (mut audit, stack) = trial.audit(&submitted).await;
     all_succeeded(&mut audit);
     no_losses(&mut audit, &stack).await;
+    audit.broken.extend(broken);
     if disturbed > 0 {
         audit.broken.push(format!("{disturbed} clients noticed"));
     }
@@ -264,13 +283,7 @@ pub(super) async fn stopped(place: &Place) -> Found {
 
 /// No job counts the loss of a worker.
 async fn no_losses(audit: &mut Audit, stack: &Stack) {
-    let database = stack.database().await;
-    let mut cursor = None;
-    loop {
-        let page = database.list_jobs(Scope::All, Filter::default(), cursor, 500).await.expect("jobs");
-        let Some(last) = page.last() else { return };
-        cursor = Some(last.id);
-        let lost = page.iter().filter(|job| job.crashes > 0);
-        audit.broken.extend(lost.map(|job| format!("{} counts {} lost workers", job.id, job.crashes)));
-    }
+    let jobs = stack.jobs().await;
+    let lost = jobs.iter().filter(|job| job.crashes > 0);
+    audit.broken.extend(lost.map(|job| format!("{} counts {} lost workers", job.id, job.crashes)));
 }

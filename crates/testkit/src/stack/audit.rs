@@ -1,16 +1,19 @@
 //! What must hold after everything: nothing lost, nothing twice, nothing stuck, nothing left over.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gateway_core::{JobId, JobStatus, Scope};
 use gateway_db::{Database, Filter, Job};
-use sha2::{Digest as _, Sha256};
+use s3_testserver::BUCKET;
 use tokio::task::JoinHandle;
 
 use super::{Stack, Submitted};
-use crate::wait::until;
+use crate::common::sha256;
+use crate::files::files_below;
+use crate::wait::within;
 
 /// Attempts and losses that a job may have.
 const MOST_ATTEMPTS: i32 = 3;
@@ -24,10 +27,14 @@ pub struct Audit {
     pub states: BTreeMap<&'static str, usize>,
     /// Jobs that failed because their workers were lost.
     pub dead: usize,
+    /// Workers that jobs have lost.
+    pub losses: usize,
     /// Prompts that began to run.
     pub prompts: u64,
     /// Messages that arrived, those that came again among them.
     pub messages: usize,
+    /// What the storage is to hold, by the keys in records of outputs: jobs with the same result share one.
+    pub objects: BTreeSet<String>,
     /// What broke a promise; empty where all hold.
     pub broken: Vec<String>,
 }
@@ -53,7 +60,7 @@ impl Watch {
             async move {
                 loop {
                     let began = tokio::time::Instant::now();
-                    if let Ok(jobs) = all(&database).await {
+                    if let Ok(jobs) = all_jobs(&database).await {
                         seen.lock().expect("no panic").compare(&jobs);
                     }
                     // Looking must not be what keeps the database busy.
@@ -87,7 +94,8 @@ impl Seen {
     }
 }
 
-async fn all(database: &Database) -> Result<Vec<Job>, gateway_db::DbError> {
+/// All jobs that there are.
+pub(super) async fn all_jobs(database: &Database) -> Result<Vec<Job>, gateway_db::DbError> {
     let mut jobs: Vec<Job> = Vec::new();
     loop {
         let cursor = jobs.last().map(|job| job.id);
@@ -106,7 +114,7 @@ impl Audit {
         let database = stack.database().await;
         let deadline = tokio::time::Instant::now() + patience;
         let jobs = loop {
-            match all(&database).await {
+            match all_jobs(&database).await {
                 Ok(jobs) if jobs.iter().all(|job| job.status.is_ended()) => break jobs,
                 Ok(jobs) if tokio::time::Instant::now() > deadline => break jobs,
                 _ => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -138,6 +146,7 @@ impl Audit {
             if job.error.as_ref().is_some_and(|error| error.code == gateway_core::ErrorCode::WorkerLost) {
                 self.dead += 1;
             }
+            self.losses += usize::try_from(job.crashes).unwrap_or(0);
             if job.attempt > MOST_ATTEMPTS + job.crashes || job.crashes > MOST_CRASHES {
                 self.broken.push(format!("I8: {} has {} attempts and {} losses", job.id, job.attempt, job.crashes));
             }
@@ -149,7 +158,10 @@ impl Audit {
     /// I4.
     async fn outputs(&mut self, stack: &Stack, database: &Database, jobs: &[Job]) {
         let ids = jobs.iter().map(|job| job.id).collect();
-        let outputs = database.outputs_of_many(ids).await.expect("the outputs");
+        let outputs = match database.outputs_of_many(ids).await {
+            Ok(outputs) => outputs,
+            Err(error) => return self.broken.push(format!("I4: {error}")),
+        };
         for job in jobs {
             let own = outputs.get(&job.id).map_or(&[][..], Vec::as_slice);
             let wanted = usize::from(job.status == JobStatus::Succeeded);
@@ -157,12 +169,13 @@ impl Audit {
                 self.broken.push(format!("I4: {} is {} with {} outputs", job.id, job.status, own.len()));
             }
             for output in own {
+                self.objects.insert(output.storage_key.clone());
                 let url = stack.url(&format!("/outputs/{}/{}", job.id, output.file));
                 let bytes = match stack.client().get(url).send().await {
                     Ok(answer) if answer.status().is_success() => answer.bytes().await.unwrap_or_default(),
                     _ => Default::default(),
                 };
-                if hash(&bytes) != output.sha256 || bytes.len() as i64 != output.size {
+                if sha256(&bytes) != output.sha256 || bytes.len() as i64 != output.size {
                     self.broken.push(format!("I4: the output of {} is not what its record says", job.id));
                 }
             }
@@ -171,17 +184,11 @@ impl Audit {
 
     /// I10.
     async fn prompts(&mut self, stack: &Stack, jobs: &[Job]) {
-        let idle = async {
-            until("nothing runs any more", || async {
-                let stats: Vec<_> = stack.sims.iter().map(|sim| sim.stats()).collect();
-                stats
-                    .iter()
-                    .all(|stats| stats.prompts_finished >= stats.prompts_started || stats.crashes > 0)
-                    .then_some(())
-            })
-            .await;
-        };
-        if tokio::time::timeout(Duration::from_secs(30), idle).await.is_err() {
+        let idle = within(Duration::from_secs(30), || async {
+            let stats: Vec<_> = stack.sims.iter().map(|sim| sim.stats()).collect();
+            stats.iter().all(|stats| stats.prompts_finished >= stats.prompts_started || stats.crashes > 0).then_some(())
+        });
+        if idle.await.is_none() {
             self.broken.push(String::from("I10: prompts of jobs that have ended run on"));
         }
         let mut starts: BTreeMap<String, u64> = BTreeMap::new();
@@ -209,19 +216,17 @@ impl Audit {
     async fn messages(&mut self, stack: &Stack, database: &Database, jobs: &[Job]) {
         let told: Vec<&Job> =
             jobs.iter().filter(|job| job.options.callback.is_some() && job.status.is_ended()).collect();
-        let arrived = async {
-            until("every message arrives", || async {
-                let heard = heard(stack);
-                told.iter().all(|job| heard.contains_key(&job.id.to_string())).then_some(())
-            })
-            .await;
-        };
-        // One whose sender died is sent again when it lets go of it, and one that failed by its schedule.
-        let _ = tokio::time::timeout(Duration::from_secs(120), arrived).await;
-        let heard = heard(stack);
+        // One whose sender died is sent again when it lets go of it, and one that failed by its schedule. Which of them
+        // are missing after that is counted below.
+        let _all = within(Duration::from_secs(120), || async {
+            let heard = heard(stack);
+            told.iter().all(|job| heard.contains_key(&job.id.to_string())).then_some(())
+        })
+        .await;
+        let mut heard = heard(stack);
         for job in told {
             let id = job.id.to_string();
-            let Some(bodies) = heard.get(&id) else {
+            let Some(bodies) = heard.remove(&id) else {
                 self.broken.push(format!("I6: nobody was told of the end of {id}"));
                 continue;
             };
@@ -239,40 +244,43 @@ impl Audit {
                 Err(error) => self.broken.push(format!("I6: {error}")),
             }
         }
+        let strange = heard
+            .into_iter()
+            .map(|(id, bodies)| format!("I6: {} messages about {id:?}, which was to tell nothing", bodies.len()));
+        self.broken.extend(strange);
     }
 
     /// I11.
     async fn left_over(&mut self, stack: &Stack, database: &Database) {
         let key = |name: &str| format!("{{gateway}}:{name}");
         let count = |command: &str, name: &str| stack.redis.ask(&[command, &key(name)]);
-        let empty = async {
-            until("the queue is empty", || async {
-                let counts = [
-                    count("HLEN", "places"),
-                    count("SCARD", "streams"),
-                    count("ZCARD", "delayed"),
-                    count("HLEN", "bypassed"),
-                    count("ZCARD", "waiting:1"),
-                ];
-                counts.iter().all(|count| count == "0").then_some(())
-            })
-            .await;
-        };
-        if tokio::time::timeout(Duration::from_secs(40), empty).await.is_err() {
+        let empty = within(Duration::from_secs(40), || async {
+            let counts = [
+                count("HLEN", "places"),
+                count("SCARD", "streams"),
+                count("ZCARD", "delayed"),
+                count("HLEN", "bypassed"),
+                count("ZCARD", "waiting:1"),
+            ];
+            counts.iter().all(|count| count == "0").then_some(())
+        });
+        if empty.await.is_none() {
             self.broken.push(format!("I11: {} entries are left in the queue", count("HLEN", "places")));
         }
-        let clean = async {
-            until("files that nothing refers to are gone", || async {
-                let trash = database.trash(1).await.ok()?;
-                let objects = files(stack.s3.folder());
-                let succeeded = self.states.get("succeeded").copied().unwrap_or_default();
-                (trash.is_empty() && objects == succeeded).then_some(())
-            })
-            .await;
-        };
-        if tokio::time::timeout(Duration::from_secs(40), clean).await.is_err() {
-            let objects = files(stack.s3.folder());
-            self.broken.push(format!("I11: {objects} objects for {:?}", self.states));
+        let clean = within(Duration::from_secs(40), || async {
+            let trash = database.trash(1).await.ok()?;
+            (trash.is_empty() && objects(stack) == self.objects).then_some(())
+        });
+        if clean.await.is_none() {
+            let stored = objects(stack);
+            let (more, fewer) = (stored.difference(&self.objects), self.objects.difference(&stored));
+            self.broken.extend(more.map(|key| format!("I11: {key} is stored and nothing refers to it")));
+            self.broken.extend(fewer.map(|key| format!("I11: {key} is referred to and not stored")));
+            if let Ok(trash) = database.trash(PAGE).await
+                && !trash.is_empty()
+            {
+                self.broken.push(format!("I11: {} folders were to be removed and are not", trash.len()));
+            }
         }
     }
 }
@@ -288,18 +296,11 @@ fn heard(stack: &Stack) -> BTreeMap<String, Vec<(String, String)>> {
     heard
 }
 
-/// The SHA-256 of `bytes`, as records show it.
-pub(crate) fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Files below `folder`, but for those that the S3 server keeps for itself.
-fn files(folder: &std::path::Path) -> usize {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.file_type() {
-            Ok(kind) if kind.is_dir() => files(&entry.path()),
-            _ => usize::from(!entry.file_name().to_string_lossy().starts_with('.')),
-        })
-        .sum()
+/// The keys of the objects in the storage.
+fn objects(stack: &Stack) -> BTreeSet<String> {
+    let bucket = stack.s3.folder().join(BUCKET);
+    let key = |file: PathBuf| {
+        file.strip_prefix(&bucket).map_or_else(|_| String::new(), |key| key.to_string_lossy().into_owned())
+    };
+    files_below(&bucket).into_iter().map(key).collect()
 }

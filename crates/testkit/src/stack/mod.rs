@@ -12,17 +12,17 @@ use std::time::Duration;
 
 use comfyui_sim::{SimConfig, Simulator, Switches};
 use gateway_config::{DatabaseSettings, DatabaseTarget};
-use gateway_db::{Access, Database};
+use gateway_db::{Access, Database, Job};
 use reqwest::Client;
 use s3_testserver::{BUCKET, OWNER, S3Server};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::gateway::tiny_workflow;
-use crate::receiver::Receiver;
+use crate::receiver::{Receiver, Reply};
 use crate::wait::until;
-pub(crate) use audit::hash;
+use crate::workflows::tiny_workflow;
+use audit::all_jobs;
 pub use audit::{Audit, Watch};
 pub use load::{Load, Submitted};
 pub use process::{Process, free_port};
@@ -46,6 +46,8 @@ pub struct StackConfig {
     pub grace: u64,
     /// How the simulators behave.
     pub switches: Switches,
+    /// What messages about jobs are answered with.
+    pub reply: Reply,
     /// Whether Redis has an append-only file.
     pub redis_appends: bool,
     /// Further variables.
@@ -62,6 +64,7 @@ impl StackConfig {
             lease: 6,
             grace: 5,
             switches: Switches { node_ms: 15, ..Switches::default() },
+            reply: Reply::default(),
             redis_appends: true,
             variables: Vec::new(),
         }
@@ -112,7 +115,7 @@ impl Stack {
         let postgres =
             Postgres::new(&config.postgres, &format!("s_{}_{}", std::process::id(), unique.expect("a name")));
         let s3 = S3Server::start(None).await.expect("an S3 server");
-        let receiver = Receiver::start().await;
+        let receiver = Receiver::scripted([config.reply.clone()]).await;
         let mut sims = Vec::new();
         for _ in 0..config.workers {
             let sim = SimConfig { switches: config.switches.clone(), ..SimConfig::default() };
@@ -247,6 +250,11 @@ impl Stack {
         };
         let open = move || Database::open(&settings, Access::Beside);
         tokio::task::spawn_blocking(open).await.expect("a thread").expect("the database")
+    }
+
+    /// All jobs that there are.
+    pub async fn jobs(&self) -> Vec<Job> {
+        all_jobs(&self.database().await).await.expect("the jobs")
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

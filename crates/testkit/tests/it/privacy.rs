@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use comfyui_sim::{FailNode, PreviewMethod};
-use gateway_testkit::{Answer, Receiver, TestBuilder, TestGateway, files_below, read_below, sampler_workflow, until};
+use gateway_testkit::{
+    Answer, Receiver, TestBuilder, TestGateway, copy_workflow, files_below, paint_workflow, read_below, until,
+};
 use image::{ImageFormat, RgbImage};
 use serde_json::{Value, json};
 
@@ -15,24 +17,6 @@ const REDACTED: &str = "[redacted]";
 
 fn private() -> TestBuilder {
     TestBuilder::default().variable("PRIVACY_MODE", "true")
-}
-
-/// Text to picture, with the prompt as an input.
-fn paint_workflow() -> Value {
-    let mut workflow = sampler_workflow();
-    workflow["workflow"]["2"]["inputs"]["text"] = json!("{{prompt}}");
-    workflow["inputSchema"]["properties"]["prompt"] = json!({"type": "string"});
-    workflow
-}
-
-fn copy_workflow() -> Value {
-    json!({
-        "workflow": {
-            "1": {"class_type": "LoadImage", "inputs": {"image": "{{image}}"}},
-            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}}
-        },
-        "inputSchema": {"type": "object", "properties": {"image": {"type": "object", "format": "image"}}}
-    })
 }
 
 /// Starts it with the workflows `paint` and `copy`.

@@ -4,6 +4,8 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use gateway_core::chain;
+
 use crate::backend::Backend;
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -32,7 +34,7 @@ impl Backend {
         }
         let texts: Vec<&str> = ids.iter().map(String::as_str).collect();
         if let Err(error) = self.client.delete_history_entries(&texts).await {
-            tracing::debug!(comfyui = self.url(), %error, entries = ids.len(), "history entries stay for now");
+            tracing::debug!(backend = self.name(), error = %chain(&error), entries = ids.len(), "history entries stay for now");
             let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
             ids.append(&mut ended);
             // The latest: a server that was away for so long has forgotten the others.

@@ -113,6 +113,7 @@ impl Backend {
         let mut config = ClientConfig::new(backend.url.expose_secret())?;
         config.headers =
             settings.headers.iter().map(|(name, value)| (name.clone(), value.expose_secret().to_owned())).collect();
+        config.trace_parent = Some(|| gateway_telemetry::current_trace().map(|trace| trace.to_string()));
         let health = Health {
             state: BackendState::Unknown,
             problem: None,
@@ -217,8 +218,8 @@ impl Backend {
             }
             if changed {
                 match &problem {
-                    Some(problem) => tracing::warn!(comfyui = self.url(), ?state, problem, "ComfyUI can't be used"),
-                    None => tracing::info!(comfyui = self.url(), ?state, "ComfyUI can be used"),
+                    Some(problem) => tracing::warn!(backend = self.name(), ?state, problem, "ComfyUI can't be used"),
+                    None => tracing::info!(backend = self.name(), ?state, "ComfyUI can be used"),
                 }
             }
             let news = changed || health.problem != problem;

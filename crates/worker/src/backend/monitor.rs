@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use comfyui_client::{CallError, Device, ServerInfo};
 use gateway_broker::BackendState;
-use gateway_core::comfyui_holes;
 use gateway_core::workflow::NodeCatalog;
+use gateway_core::{chain, comfyui_holes};
 use tokio::time::Instant;
 
 use crate::backend::{Backend, DeviceMemory};
@@ -88,7 +88,7 @@ fn warn_of_holes(backend: &Backend, version: Option<&str>) {
         return;
     }
     if let Some(warning) = version.and_then(|version| comfyui_holes::warning(version, false)) {
-        tracing::warn!(comfyui = backend.url(), "{warning}");
+        tracing::warn!(backend = backend.name(), "{warning}");
     }
 }
 
@@ -108,7 +108,9 @@ async fn leave_catalog(context: Arc<Context>, backend: Arc<Backend>) {
                 backend.abilities.send_replace(());
             }
         }
-        Err(error) => tracing::debug!(comfyui = backend.url(), %error, "the node classes are not known"),
+        Err(error) => {
+            tracing::debug!(backend = backend.name(), error = %chain(&error), "the node classes are not known")
+        }
     }
     backend.classes_asked.send_replace(true);
 }

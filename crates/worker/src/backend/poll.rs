@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use comfyui_client::{QueuePlace, QueueSnapshot};
 use gateway_broker::BackendState;
+use gateway_core::chain;
 
 use crate::backend::{Backend, OpenPrompts, Update};
 
@@ -78,7 +79,7 @@ pub(crate) async fn run(backend: Arc<Backend>) {
                 tell(&backend, &queue);
             }
             Err(error) => {
-                tracing::debug!(comfyui = backend.url(), %error, "the queue can't be read");
+                tracing::debug!(backend = backend.name(), error = %chain(&error), "the queue can't be read");
                 if error.is_unreachable() {
                     let problem = format!("{error}; prompts under way are looked for when it is back");
                     backend.set_state(BackendState::Unreachable, Some(problem));

@@ -4,6 +4,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use gateway_core::chain;
+
 use crate::backend::Backend;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -28,7 +30,7 @@ pub(crate) async fn run(backend: Arc<Backend>) {
                             backend.events_lost.store(events.lost(), Ordering::Relaxed);
                         }
                         Err(error) => {
-                            tracing::info!(comfyui = backend.url(), %error, "the event socket ended; results are polled meanwhile");
+                            tracing::info!(backend = backend.name(), error = %chain(&error), "the event socket ended; results are polled meanwhile");
                             break;
                         }
                     }
@@ -39,7 +41,7 @@ pub(crate) async fn run(backend: Arc<Backend>) {
                 backend.hurry.notify_one();
             }
             Err(error) => {
-                tracing::debug!(comfyui = backend.url(), %error, "no event socket; results are polled");
+                tracing::debug!(backend = backend.name(), error = %chain(&error), "no event socket; results are polled");
                 backend.socket_tried.send_replace(true);
             }
         }

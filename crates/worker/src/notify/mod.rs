@@ -8,12 +8,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gateway_core::webhook::{retry_after_ms, retry_ms};
+use gateway_core::TraceParent;
+use gateway_core::webhook::{WebhookEvent, retry_after_ms, retry_ms};
 use gateway_db::{Database, DbError, DeliveryTry, DueDelivery, NextTry};
 use gateway_egress::{Answer, SendError};
 use gateway_metrics::{WEBHOOK_DURATION, WEBHOOK_TRIES};
+use gateway_telemetry::{TRACE, continue_trace, trace_of};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::context::Context;
 
@@ -87,24 +91,61 @@ async fn take(context: &Context, room: usize) -> Result<Taken, DbError> {
     }
 }
 
-/// One try.
+/// One try, as part of the trace that the message belongs to.
 async fn deliver(context: Arc<Context>, message: DueDelivery) {
+    let DueDelivery { id, host, event, correlation_id, trace_parent, try_number, .. } = &message;
+    let trace = tracing::info_span!(
+        target: TRACE,
+        "webhook",
+        otel.kind = "client",
+        otel.status_code = Empty,
+        server.address = host,
+        http.response.status_code = Empty,
+        webhookId = %id,
+        correlationId = correlation_id,
+        event,
+        attempt = try_number,
+    );
+    continue_trace(&trace, *trace_parent);
+    let parent = trace_of(&trace).or(*trace_parent);
+    let of_batch = event == WebhookEvent::BatchCompleted.as_str();
+    let (job, batch) = (Some(&message.subject).filter(|_| !of_batch), Some(&message.subject).filter(|_| of_batch));
+    let around = tracing::error_span!(
+        "webhook",
+        webhookId = %id,
+        jobId = job,
+        batchId = batch,
+        correlationId = correlation_id,
+        traceId = parent.map(|parent| format!("{:032x}", parent.trace_id())),
+        event,
+        host,
+        attempt = try_number,
+    );
+    send(&context, &message, parent, &trace).instrument(trace.clone()).instrument(around).await;
+}
+
+async fn send(context: &Context, message: &DueDelivery, parent: Option<TraceParent>, trace: &Span) {
     let database = &context.parts.database;
     let (time, began) = (database.now(), Instant::now());
     let body = Bytes::from(message.body.clone());
     let secrets = &context.parts.webhooks.secrets;
-    let headers = message::webhook_headers(secrets, &message.id.to_string(), time, &body, &message.correlation_id);
+    let mut headers = message::webhook_headers(secrets, &message.id.to_string(), time, &body, &message.correlation_id);
+    headers.extend(message::trace_header(parent));
     let sent = context.parts.egress.post(&message.url, &headers, body, DEADLINE).await;
     let duration_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-    let next = next_try(&context, &message, &sent);
+    let next = next_try(context, message, &sent);
     let (http_status, error) = match &sent {
         Ok(answer) if is_success(answer.status) => (Some(i32::from(answer.status)), None),
         Ok(answer) => (Some(i32::from(answer.status)), Some(format!("the receiver answered {}", answer.status))),
         Err(error) => (None, Some(format!("{}: {error}", error.class()))),
     };
     measure(began.elapsed(), &sent, next);
-    log(&message, duration_ms, http_status, error.as_deref(), next);
-    note(database, &message, DeliveryTry { time, http_status, duration_ms, error }, next).await;
+    trace.record("http.response.status_code", http_status);
+    if error.is_some() {
+        trace.record("otel.status_code", "ERROR");
+    }
+    log(duration_ms, http_status, error.as_deref(), next);
+    note(database, message, DeliveryTry { time, http_status, duration_ms, error }, next).await;
 }
 
 fn is_success(status: u16) -> bool {
@@ -151,17 +192,21 @@ fn class(status: u16) -> &'static str {
     }
 }
 
-fn log(message: &DueDelivery, duration_ms: i64, status: Option<i32>, error: Option<&str>, next: NextTry) {
-    let (id, correlation_id, host, number) = (message.id, &message.correlation_id, &message.host, message.try_number);
+fn log(duration_ms: i64, status: Option<i32>, error: Option<&str>, next: NextTry) {
     match next {
         NextTry::Delivered => {
-            tracing::info!(webhook_id = %id, correlation_id, host, try_number = number, status, duration_ms, "webhook delivered");
+            tracing::info!(status, durationMs = duration_ms, "webhook delivered");
         }
         NextTry::At(at) => {
-            tracing::info!(webhook_id = %id, correlation_id, host, try_number = number, status, duration_ms, error, next = %at, "webhook failed; it is tried again");
+            tracing::info!(status, durationMs = duration_ms, error, notBefore = %at, "webhook failed; it is tried again");
         }
         NextTry::Never => {
-            tracing::warn!(webhook_id = %id, correlation_id, host, try_number = number, status, duration_ms, error, "webhook given up; POST /jobs/{{id}}/webhooks/{{deliveryId}}/redeliver sends it again");
+            tracing::warn!(
+                status,
+                durationMs = duration_ms,
+                error,
+                "webhook given up; POST /jobs/{{id}}/webhooks/{{deliveryId}}/redeliver sends it again"
+            );
         }
     }
 }
@@ -173,13 +218,13 @@ async fn note(database: &Database, message: &DueDelivery, tried: DeliveryTry, ne
         match database.note_try(message.id, message.try_number, tried.clone(), next).await {
             Ok(true) => return,
             Ok(false) => {
-                return tracing::warn!(webhook_id = %message.id, "a try took so long that another process sends the message, too");
+                return tracing::warn!("a try took so long that another process sends the message, too");
             }
             Err(error) if error.is_transient() && began.elapsed() < HOLD / 3 => {
                 tokio::time::sleep(BUSY).await;
             }
             Err(error) => {
-                return tracing::error!(%error, webhook_id = %message.id, "a try was not noted: the message is sent again");
+                return tracing::error!(%error, "a try was not noted: the message is sent again");
             }
         }
     }

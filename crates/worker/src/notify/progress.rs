@@ -11,7 +11,9 @@ use gateway_core::progress::Progress;
 use gateway_core::view::JobView;
 use gateway_core::webhook::WebhookEvent;
 use gateway_db::Job;
+use gateway_telemetry::current_trace;
 use serde_json::json;
+use tracing::Instrument as _;
 
 use super::message;
 use crate::context::Context;
@@ -47,15 +49,18 @@ impl ProgressTeller {
         view.progress = progress.clone();
         let body = json!({"type": WebhookEvent::Progress, "id": id, "timestamp": now, "data": view}).to_string();
         let (url, correlation_id) = (callback.url.clone(), job.correlation_id.clone());
+        let trace = message::trace_header(current_trace().or(job.options.trace_parent));
         let (context, under_way) = (Arc::clone(context), Arc::clone(&self.under_way));
-        tokio::spawn(async move {
+        let sending = async move {
             let body = Bytes::from(body);
             let secrets = &context.parts.webhooks.secrets;
-            let headers = message::webhook_headers(secrets, &id.to_string(), now, &body, &correlation_id);
+            let mut headers = message::webhook_headers(secrets, &id.to_string(), now, &body, &correlation_id);
+            headers.extend(trace);
             if let Err(error) = context.parts.egress.post(&url, &headers, body, DEADLINE).await {
-                tracing::debug!(class = error.class(), correlation_id, "progress was not told");
+                tracing::debug!(%error, "progress was not told");
             }
             under_way.store(false, Ordering::Release);
-        });
+        };
+        tokio::spawn(sending.in_current_span());
     }
 }

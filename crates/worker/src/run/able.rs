@@ -35,7 +35,7 @@ pub(super) async fn check(context: &Context, backend: &Backend, entry: Entry) ->
     // Callers name model files.
     let shown = if context.parts.privacy { &[][..] } else { missing.as_slice() };
     let shown: Vec<String> = shown.iter().map(ToString::to_string).collect();
-    tracing::info!(comfyui = backend.url(), job_id = %entry.job, missing = shown.join(", "), "left to another server");
+    tracing::info!(backend = backend.name(), jobId = %entry.job, missing = shown.join(", "), "left to another server");
     Verdict::Unable(entry)
 }
 

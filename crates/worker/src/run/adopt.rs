@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use comfyui_client::{CallError, PreparedPrompt};
+use gateway_core::chain;
 use gateway_core::event::LogLevel;
 use gateway_db::Claimed;
+use gateway_telemetry::TRACE;
+use tracing::Instrument as _;
 
 use super::follow::is_unreadable;
 use super::prepare::picture_nodes;
@@ -42,7 +45,8 @@ impl Run {
                         "adopted",
                         "ComfyUI still has the prompt of an earlier worker; it is followed",
                     );
-                    return Ok(Some(self.follow(registration, prompt.graph()).await));
+                    let span = tracing::info_span!(target: TRACE, "execution", otel.kind = "client");
+                    return Ok(Some(self.follow(registration, prompt.graph()).instrument(span).await));
                 }
                 // What it sent over the socket reached nobody: it is to be made again.
                 Ok(Found::Ended(_)) if !pictures.is_empty() => {
@@ -55,7 +59,7 @@ impl Run {
                 }
                 Ok(Found::Nothing) => {}
                 Err(error) => {
-                    tracing::info!(job_id = %self.job.id, %error, "ComfyUI can't be asked for an earlier prompt yet");
+                    tracing::info!(error = %chain(&error), "ComfyUI can't be asked for an earlier prompt yet");
                     return Ok(Some(Ended::Unreachable));
                 }
             }
@@ -100,12 +104,13 @@ impl Run {
             Ok(Some(Claimed { job, .. })) => {
                 self.job = job;
                 self.context.active.replace(self.lease());
+                self.spans.attempt(self.job.attempt);
                 self.log(LogLevel::Info, "attempt", format!("attempt {} begins", self.job.attempt));
                 Ok(())
             }
             Ok(None) => Err(Setback::ClaimLost),
             Err(error) => {
-                tracing::warn!(%error, job_id = %self.job.id, "a new attempt could not be stored");
+                tracing::warn!(%error, "a new attempt could not be stored");
                 Err(Setback::ClaimLost)
             }
         }

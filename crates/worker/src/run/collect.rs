@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use comfyui_client::{CallError, Download, FileRef, FolderKind, OutputItem};
-use gateway_core::OutputKind;
 use gateway_core::event::LogLevel;
 use gateway_core::output::{extension_of, file_name, storage_prefix};
+use gateway_core::{OutputKind, chain};
 use gateway_db::Output;
 use gateway_media::{Conversion, StripError};
 use gateway_storage::{StorageError, Stored};
@@ -107,7 +107,7 @@ impl Run {
             let Some(pause) = pauses.next() else {
                 return Err(error);
             };
-            tracing::debug!(job_id = %self.job.id, error = &error as &dyn std::error::Error, "an output is fetched again");
+            tracing::debug!(error = %chain(&error), "an output is fetched again");
             tokio::time::sleep(*pause).await;
         }
     }

@@ -5,16 +5,18 @@ use std::time::{Duration, Instant};
 use comfyui_client::{FailureClass, Outcome};
 use gateway_core::event::{JobEvent, LogLevel, LogLine};
 use gateway_core::retry::backoff_ms;
-use gateway_core::{JobError, JobStatus, Timestamp};
+use gateway_core::{JobChange, JobError, JobStatus, Timestamp, chain};
 use gateway_db::{DbError, Job, Lease, Release, Settlement};
 use gateway_media::StripError;
 use gateway_metrics::{JOB_RETRIES, JOB_RUN, JOB_STORE};
+use gateway_telemetry::{TRACE, job_changed};
+use tracing::Instrument as _;
 
 use super::collect::CollectError;
 use super::stop::Reason;
 use super::{Ended, Finished, Run, Setback};
 use crate::backend::Stuck;
-use crate::context::Context;
+use crate::context::{Context, job_ended};
 use crate::failure;
 use crate::hint;
 use crate::privacy;
@@ -27,7 +29,6 @@ const UNREACHABLE_PAUSE_MS: i64 = 1_000;
 impl Run {
     /// A prompt that has a history entry.
     pub(super) async fn finish(mut self, mut finished: Finished) {
-        let job_id = self.job.id;
         match &finished.entry.outcome {
             Outcome::Succeeded => {}
             Outcome::Failed(failure) => {
@@ -60,7 +61,8 @@ impl Run {
         let _collecting = context.collecting.acquire().await;
         self.slot = None;
         let began = Instant::now();
-        match self.collect(&mut finished).await {
+        let span = tracing::info_span!(target: TRACE, "collect", otel.kind = "client");
+        match self.collect(&mut finished).instrument(span).await {
             Ok(outputs) if outputs.is_empty() => {
                 let error = failure::no_outputs(finished.blocked.as_ref(), &self.workflow);
                 self.end_in_failure(error).await;
@@ -70,7 +72,6 @@ impl Run {
                 self.settle(JobStatus::Succeeded, None, outputs, store_ms).await;
             }
             Err(error) => {
-                tracing::warn!(%job_id, error = &error as &dyn std::error::Error, "outputs were not collected");
                 if matches!(error, CollectError::Gone) {
                     // Cached nodes name files of earlier runs; without the cache they are made anew.
                     self.free_memory().await;
@@ -91,18 +92,18 @@ impl Run {
             }
             Ended::Canceled => self.settle(JobStatus::Canceled, None, Vec::new(), None).await,
             Ended::TimedOut => self.end_timed_out().await,
-            Ended::TakenBack | Ended::HandedBack { alive: false } => self.release(None, false, false).await,
-            Ended::HandedBack { alive: true } => self.release(None, true, true).await,
+            Ended::TakenBack | Ended::HandedBack { alive: false } => self.release(None, false, false, None).await,
+            Ended::HandedBack { alive: true } => self.release(None, true, true, None).await,
             // Nobody can stop it there; its owner need not wait for that.
             Ended::Unreachable if self.signal.borrow().cancel => {
                 self.settle(JobStatus::Canceled, None, Vec::new(), None).await;
             }
             Ended::Unreachable => {
                 let due = self.context.parts.database.now().plus_millis(UNREACHABLE_PAUSE_MS);
-                self.release(Some(due), true, true).await;
+                self.release(Some(due), true, true, None).await;
             }
             Ended::ClaimLost => {
-                tracing::warn!(job_id = %self.job.id, epoch = self.job.epoch, "another worker has the job; this one drops it");
+                tracing::warn!(epoch = self.job.epoch, "another worker has the job; this one drops it");
             }
         }
     }
@@ -112,10 +113,10 @@ impl Run {
         match setback {
             Setback::Failed(error) => self.end_in_failure(*error).await,
             Setback::Unclear(error) => self.fail(*error, true).await,
-            Setback::NotRun => self.release(None, false, false).await,
+            Setback::NotRun => self.release(None, false, false, None).await,
             Setback::Canceled => self.settle(JobStatus::Canceled, None, Vec::new(), None).await,
             Setback::ClaimLost => {
-                tracing::warn!(job_id = %self.job.id, "another worker has the job; this one drops it")
+                tracing::warn!(epoch = self.job.epoch, "another worker has the job; this one drops it");
             }
         }
     }
@@ -145,12 +146,12 @@ impl Run {
         let wait = backoff_ms(attempts, self.context.parts.queue.backoff_scale, rand::random());
         let message =
             format!("attempt {attempts} failed ({}: {}); the next one follows in {wait} ms", error.code, error.message);
-        tracing::info!(job_id = %self.job.id, correlation_id = self.job.correlation_id, "{message}");
         self.log(LogLevel::Warn, "retry", message);
         let workflow = gateway_metrics::workflow(&self.job.workflow_id);
         JOB_RETRIES.of([workflow, error.code.as_str().into()]).increment(1);
         let due = self.context.parts.database.now().plus_millis(wait);
-        self.release(Some(due), true, prompt_may_live).await;
+        self.spans.failed(error.code);
+        self.release(Some(due), true, prompt_may_live, Some(&error)).await;
     }
 
     async fn settle(
@@ -161,12 +162,15 @@ impl Run {
         store_ms: Option<i64>,
     ) {
         let took = self.began.elapsed();
-        let code = error.as_ref().map(|error| error.code.as_str());
-        let count = outputs.len();
+        let change = JobChange::of(&self.job, Some(JobStatus::Running), status).because_of(error.as_ref());
+        if let Some(error) = &error {
+            self.spans.failed(error.code);
+        }
         let logs = std::mem::take(&mut self.logs);
         let cache_for = self.context.parts.cache.ttl;
         let settlement = Settlement { status, error, outputs, store_ms, logs, cache_for };
-        if !settle(&self.context, self.lease(), settlement).await {
+        let span = tracing::info_span!(target: TRACE, "store");
+        if !settle(&self.context, self.lease(), settlement).instrument(span).await {
             return;
         }
         self.slot = None;
@@ -174,18 +178,7 @@ impl Run {
         if let (JobStatus::Succeeded, Some(store_ms)) = (status, store_ms) {
             self.measure(took, store_ms);
         }
-        let run_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(
-            job_id = %self.job.id,
-            correlation_id = self.job.correlation_id,
-            workflow = self.job.workflow_id,
-            attempt = self.job.attempt,
-            %status,
-            code,
-            outputs = count,
-            run_ms,
-            "job ended"
-        );
+        job_ended(&change.after(Some(self.elapsed_ms())));
     }
 
     /// How long a run `took` that succeeded: to make its outputs, and to store them.
@@ -196,18 +189,29 @@ impl Run {
         JOB_STORE.of([workflow]).record(store);
     }
 
-    async fn release(&mut self, not_before: Option<Timestamp>, used_attempt: bool, prompt_may_live: bool) {
+    /// Gives the job back to the queue; `error` is why its run failed, where it did.
+    async fn release(
+        &mut self,
+        not_before: Option<Timestamp>,
+        used_attempt: bool,
+        prompt_may_live: bool,
+        error: Option<&JobError>,
+    ) {
         let logs = std::mem::take(&mut self.logs);
         let release = Release { not_before, used_attempt, prompt_may_live, logs };
         match self.context.parts.database.release_job(self.lease(), release).await {
             Ok(true) => {}
             Ok(false) => {
-                return tracing::warn!(job_id = %self.job.id, "the claim was lost before the job was given back");
+                return tracing::warn!(epoch = self.job.epoch, "the claim was lost before the job was given back");
             }
             Err(error) => {
-                return tracing::error!(%error, job_id = %self.job.id, "a job was not given back; it is recovered when its claim runs out");
+                return tracing::error!(%error, "a job was not given back; it is recovered when its claim runs out");
             }
         }
+        let mut change = JobChange::of(&self.job, Some(JobStatus::Running), JobStatus::Queued).because_of(error);
+        change.attempt -= i32::from(!used_attempt);
+        change.not_before = not_before;
+        job_changed(&change.after(Some(self.elapsed_ms())));
         if !prompt_may_live {
             self.backend.forget_history(self.prompt_id());
         }
@@ -218,13 +222,13 @@ impl Run {
     async fn free_memory(&mut self) {
         self.log(LogLevel::Info, "free", "ComfyUI is asked to free its memory");
         if let Err(error) = self.backend.client.free(true, true).await {
-            tracing::warn!(comfyui = self.backend.url(), %error, "ComfyUI could not be asked to free memory");
+            tracing::warn!(error = %chain(&error), "ComfyUI could not be asked to free memory");
         }
     }
 }
 
 fn collect_failure(error: &CollectError) -> JobError {
-    match error {
+    let failed = match error {
         CollectError::Gone => failure::call(
             "ComfyUI lists an output that it no longer has",
             &comfyui_client::CallError::Status { status: 404, hint: "the file is gone" },
@@ -234,7 +238,8 @@ fn collect_failure(error: &CollectError) -> JobError {
         CollectError::Strip(error @ StripError::Incomplete(_)) => failure::cut_short(error),
         CollectError::Strip(error) => failure::not_stripped(&error.to_string()),
         CollectError::Telling => failure::not_stripped("its format is not known"),
-    }
+    };
+    failed.caused_by(error)
 }
 
 /// Settles and tells whoever watches; `false` where the claim was lost or nothing could be written.
@@ -252,11 +257,11 @@ async fn settle(context: &Context, lease: Lease, settlement: Settlement) -> bool
             true
         }
         Ok(None) => {
-            tracing::warn!(job_id = %lease.job, epoch = lease.epoch, "the claim was lost: another worker's result stands");
+            tracing::warn!(epoch = lease.epoch, "the claim was lost: another worker's result stands");
             false
         }
         Err(error) => {
-            tracing::error!(%error, job_id = %lease.job, "a job was not settled; it is recovered when its claim runs out");
+            tracing::error!(%error, "a job was not settled; it is recovered when its claim runs out");
             false
         }
     }
@@ -264,20 +269,24 @@ async fn settle(context: &Context, lease: Lease, settlement: Settlement) -> bool
 
 /// A job whose workflow can't be had.
 pub(super) async fn without_workflow(context: &Context, job: &Job, error: JobError) {
+    let error = Some(privacy::said(context, error));
+    let change = JobChange::of(job, Some(JobStatus::Running), JobStatus::Failed).because_of(error.as_ref());
     let settlement = Settlement {
         status: JobStatus::Failed,
-        error: Some(privacy::said(context, error)),
+        error,
         outputs: Vec::new(),
         store_ms: None,
         logs: Vec::new(),
         cache_for: None,
     };
-    settle(context, Lease { job: job.id, epoch: job.epoch }, settlement).await;
+    if settle(context, Lease { job: job.id, epoch: job.epoch }, settlement).await {
+        job_ended(&change);
+    }
 }
 
 /// The database failed after the claim: the job goes back, or is recovered when its claim runs out.
 pub(super) async fn database_failed(context: &Context, job: &Job, error: &DbError) {
-    tracing::error!(%error, job_id = %job.id, "a job's workflow could not be read");
+    tracing::error!(%error, "a job's workflow could not be read");
     let line = LogLine {
         time: context.parts.database.now(),
         level: LogLevel::Warn,
@@ -291,7 +300,12 @@ pub(super) async fn database_failed(context: &Context, job: &Job, error: &DbErro
         prompt_may_live: job.prompt_id.is_some(),
         logs: vec![line],
     };
-    if let Err(error) = context.parts.database.release_job(Lease { job: job.id, epoch: job.epoch }, release).await {
-        tracing::error!(%error, job_id = %job.id, "a job was not given back; it is recovered when its claim runs out");
+    let mut change = JobChange::of(job, Some(JobStatus::Running), JobStatus::Queued);
+    change.attempt -= 1;
+    change.not_before = release.not_before;
+    match context.parts.database.release_job(Lease { job: job.id, epoch: job.epoch }, release).await {
+        Ok(true) => job_changed(&change),
+        Ok(false) => tracing::warn!(epoch = job.epoch, "the claim was lost before the job was given back"),
+        Err(error) => tracing::error!(%error, "a job was not given back; it is recovered when its claim runs out"),
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use comfyui_client::{CallError, Event, ExecutionFailure, HistoryEntry, NodeState, QueuePlace};
 use gateway_broker::BackendState;
+use gateway_core::chain;
 use gateway_core::event::{JobEvent, LogLevel};
 use gateway_core::progress::ProgressTracker;
 use gateway_db::Output;
@@ -231,7 +232,7 @@ impl Run {
             Ok(Some(entry)) => Some(following.finished(entry, self.is_undisturbed())),
             Ok(None) => None,
             Err(error) => {
-                tracing::debug!(job_id = %self.job.id, %error, "the history can't be read; the next look will");
+                tracing::debug!(error = %chain(&error), "the history can't be read; the next look will");
                 None
             }
         }
@@ -246,7 +247,7 @@ impl Run {
             Ok(None) => following.unreadable_since = None,
             // An entry that can't be read says nothing of the prompt.
             Err(error) => {
-                tracing::debug!(job_id = %self.job.id, %error, "the history can't be read; the next look will");
+                tracing::debug!(error = %chain(&error), "the history can't be read; the next look will");
                 let since = is_unreadable(&error).then(|| *following.unreadable_since.get_or_insert_with(Instant::now));
                 let in_vain = since.is_some_and(|since| since.elapsed() >= UNREADABLE_FOR);
                 return in_vain.then(|| Ended::Unreadable(Box::new(error)));
@@ -314,7 +315,7 @@ impl Run {
         }
         let lines = std::mem::take(&mut self.logs);
         if let Err(error) = self.context.parts.database.log_job(self.lease(), lines).await {
-            tracing::warn!(%error, job_id = %self.job.id, "lines of a job's log were not stored");
+            tracing::warn!(%error, "lines of a job's log were not stored");
         }
     }
 }

@@ -10,6 +10,7 @@ mod prepare;
 mod preview;
 mod shape;
 mod sniff;
+mod spans;
 mod stop;
 mod submit;
 mod whole;
@@ -19,14 +20,17 @@ use std::time::{Duration, Instant};
 
 use comfyui_client::{CallError, ExecutionFailure, HistoryEntry, PreparedPrompt};
 use gateway_broker::{BackendState, Entry, Taken};
-use gateway_core::JobError;
 use gateway_core::event::{JobEvent, LogLevel, LogLine};
 use gateway_core::workflow::{Needs, Workflow};
+use gateway_core::{JobChange, JobError, JobStatus};
 use gateway_db::{Claim, Claimed, Job, Lease, Output};
 use gateway_metrics::JOB_WAIT;
+use gateway_telemetry::{TRACE, job_changed};
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tracing::Instrument as _;
 
 use self::able::Verdict;
+use self::spans::Spans;
 use crate::active::Signal;
 use crate::backend::{Backend, Stream};
 use crate::context::Context;
@@ -43,6 +47,7 @@ pub(crate) struct Run {
     pub(crate) signal: watch::Receiver<Signal>,
     pub(crate) logs: Vec<LogLine>,
     pub(crate) began: Instant,
+    pub(crate) spans: Spans,
     /// The event stream under which the prompt was sent; `None` for a prompt of an earlier claim.
     pub(crate) stream: Option<Stream>,
     /// Room in ComfyUI; given back as soon as the prompt has left it.
@@ -120,7 +125,7 @@ pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>, taken: Tak
         Ok(Some(claimed)) => claimed,
         Ok(None) => return,
         Err(error) => {
-            tracing::warn!(%error, job_id = %entry.job, "a job could not be claimed; it is tried again");
+            tracing::warn!(%error, jobId = %entry.job, "a job could not be claimed; it is tried again");
             let due = context.parts.database.now().plus_millis(CLAIM_AGAIN_MS);
             return context.enqueue(Entry { not_before: Some(due), ..entry }).await;
         }
@@ -137,15 +142,33 @@ pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>, taken: Tak
         context.active.cancel(job.id);
     }
     context.parts.broker.publish(job.id, JobEvent::Status(job.status));
+    // A prompt that may live is looked for where it was sent, whichever server has room now; but for one that is gone.
+    let earlier = job.backend.as_deref().filter(|_| look_first).and_then(|name| context.backend(name));
+    let answers = |server: &Arc<Backend>| matches!(server.state(), BackendState::Ready | BackendState::Stuck);
+    let backend = earlier.filter(answers).unwrap_or(backend);
+    let spans = Spans::of(&context, &backend, &job);
+    let whole = begin(context, backend, job, Hand { spans: spans.clone(), signal, slot }, look_first);
+    spans.around(whole).await;
+}
+
+/// What a run holds besides its job.
+struct Hand {
+    spans: Spans,
+    signal: watch::Receiver<Signal>,
+    slot: OwnedSemaphorePermit,
+}
+
+/// Runs a job that was claimed.
+async fn begin(context: Arc<Context>, backend: Arc<Backend>, job: Job, hand: Hand, look_first: bool) {
+    let Hand { spans, signal, slot } = hand;
+    // Only of the first claim is it known since when the job has waited.
+    let waited = job.started_at.filter(|_| job.epoch == 1).map(|start| start.millis_since(job.created_at));
+    job_changed(&JobChange::of(&job, Some(JobStatus::Queued), job.status).after(waited));
     let workflow = match context.workflow(&job).await {
         Ok(Ok(workflow)) => workflow,
         Ok(Err(error)) => return finish::without_workflow(&context, &job, *error).await,
         Err(error) => return finish::database_failed(&context, &job, &error).await,
     };
-    // A prompt that may live is looked for where it was sent, whichever server has room now; but for one that is gone.
-    let earlier = job.backend.as_deref().filter(|_| look_first).and_then(|name| context.backend(name));
-    let answers = |server: &Arc<Backend>| matches!(server.state(), BackendState::Ready | BackendState::Stuck);
-    let backend = earlier.filter(answers).unwrap_or(backend);
     let run = Run {
         context,
         backend,
@@ -154,6 +177,7 @@ pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>, taken: Tak
         signal,
         logs: Vec::new(),
         began: Instant::now(),
+        spans,
         stream: None,
         slot: Some(slot),
     };
@@ -197,14 +221,24 @@ impl Run {
     }
 
     async fn submit_and_follow(&mut self, prompt: &PreparedPrompt) -> Result<Ended, Setback> {
-        self.hand_over().await?;
-        let registration = self.submit(prompt).await?;
-        Ok(self.follow(registration, prompt.graph()).await)
+        if self.workflow.file_inputs().next().is_some() {
+            let span = tracing::info_span!(target: TRACE, "upload", otel.kind = "client");
+            self.hand_over().instrument(span).await?;
+        }
+        let span = tracing::info_span!(target: TRACE, "prompt", otel.kind = "client");
+        let registration = self.submit(prompt).instrument(span).await?;
+        let span = tracing::info_span!(target: TRACE, "execution", otel.kind = "client");
+        Ok(self.follow(registration, prompt.graph()).instrument(span).await)
     }
 
     /// The claim that all writes must show.
     pub(crate) fn lease(&self) -> Lease {
         Lease { job: self.job.id, epoch: self.job.epoch }
+    }
+
+    /// How long it has taken so far, in milliseconds.
+    pub(crate) fn elapsed_ms(&self) -> i64 {
+        i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
     /// The id of the prompt in ComfyUI.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use comfyui_client::{CallError, CancelSent, QueuePlace};
 use gateway_broker::BackendState;
+use gateway_core::chain;
 use gateway_core::event::LogLevel;
 
 use super::follow::Following;
@@ -81,7 +82,7 @@ impl Run {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::debug!(job_id = %self.job.id, %error, "ComfyUI can't be asked to stop a run yet")
+                    tracing::debug!(error = %chain(&error), "ComfyUI can't be asked to stop a run yet")
                 }
             }
         }

@@ -7,6 +7,7 @@ use comfyui_client::{
     CallError, CancelSent, HistoryEntry, PreparedPrompt, QueueSnapshot, RefusalReason, SubmitError, SubmitOptions,
 };
 use gateway_broker::BackendState;
+use gateway_core::chain;
 use gateway_core::event::LogLevel;
 use serde_json::{Map, Value, json};
 
@@ -70,7 +71,7 @@ impl Run {
             }
             Ok(false) => Err(Setback::ClaimLost),
             Err(error) => {
-                tracing::warn!(%error, job_id = %self.job.id, "the prompt's own name was not stored");
+                tracing::warn!(%error, "the prompt's own name was not stored");
                 self.job.prompt_id = Some(prompt_id);
                 Ok(())
             }
@@ -149,11 +150,11 @@ impl Run {
     async fn stop_part(&mut self, prompt_id: String) {
         match self.backend.client.cancel(&prompt_id, self.is_exclusive().await).await {
             Ok(CancelSent::CannotTarget) => {
-                tracing::info!(job_id = %self.job.id, "a refused job's valid part runs to its end: this ComfyUI is too old to stop it alone");
+                tracing::info!("a refused job's valid part runs to its end: this ComfyUI is too old to stop it alone");
             }
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(%error, job_id = %self.job.id, "a refused job's valid part still runs in ComfyUI");
+                tracing::warn!(error = %chain(&error), "a refused job's valid part still runs in ComfyUI");
             }
         }
         self.let_linger(prompt_id, false);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use comfyui_client::{CallError, ComfyClient, ComfyVersion, Device, ServerInfo};
 use gateway_config::{ComfyBackend, Settings};
+use gateway_core::chain;
 use gateway_core::comfyui_holes::{self, known_holes};
 use gateway_core::workflow::NodeCatalog;
 use tokio::task::JoinSet;
@@ -13,7 +14,6 @@ use super::DEADLINE;
 use super::clocks::{Skew, now};
 use super::finding::{Area, Finding};
 use crate::commands::health::{client_config, likely_cause};
-use crate::stores::chain;
 
 const AREA: Area = Area::Comfyui;
 /// The oldest version that is supported.
@@ -73,7 +73,7 @@ async fn one(settings: &Settings, backend: &ComfyBackend) -> Server {
         Ok(client) => client,
         Err(error) => {
             let remedy = String::from("correct COMFYUI_URL and COMFYUI_HEADERS");
-            server.problem = Some(Problem { seen: chain(&error), remedy, unreachable: false });
+            server.problem = Some(Problem { seen: chain(&error).to_string(), remedy, unreachable: false });
             return server;
         }
     };
@@ -134,7 +134,7 @@ impl Server {
         let url = &self.url;
         let events = match events {
             Ok(Ok(_stream)) => None,
-            Ok(Err(error)) => Some(chain(&error)),
+            Ok(Err(error)) => Some(chain(&error).to_string()),
             Err(_elapsed) => Some(format!("no answer within {} s", DEADLINE.as_secs())),
         };
         if let Some(reason) = events {

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use gateway_config::{S3Settings, Settings, StorageBackend};
+use gateway_core::chain;
 use gateway_storage::{S3Storage, StorageError, try_out};
 
 use super::clocks::{Skew, now};
 use super::finding::{Area, Finding};
 use super::{DEADLINE, disk};
-use crate::stores::chain;
 
 const AREA: Area = Area::Storage;
 /// For each call to a bucket; there are about five of them.

@@ -18,7 +18,7 @@ use self::remote::Beyond;
 /// Serves until the agent closes standard input.
 pub(crate) async fn run(setting: &Setting<'_>, args: Mcp) -> Result<(), Failure> {
     let settings = setting.load(&Overrides::default())?;
-    gateway_config::init_telemetry(&settings.log);
+    let _without_traces = gateway_telemetry::init(&settings.log, None).map_err(Failure::failed)?;
     let mut remote = match &args.gateway {
         Some(url) => Remote::new(url)?.with_key(&settings),
         None => Remote::local(&settings)?,
@@ -26,7 +26,7 @@ pub(crate) async fn run(setting: &Setting<'_>, args: Mcp) -> Result<(), Failure>
     if let Some(file) = &args.api_key_file {
         remote = remote.with_secret(key(file)?);
     }
-    tracing::info!(gateway = remote.base(), "an agent is served");
+    tracing::info!(url = remote.base(), "an agent is served");
     let limits = Limits { wait: settings.mcp.wait, inline_bytes: settings.mcp.inline_bytes };
     serve_stdio(Server::for_stdio(Beyond::new(remote), limits)).await.map_err(Failure::failed)
 }

@@ -17,12 +17,11 @@ mod tls;
 mod tokens;
 
 use std::io::Cursor;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use gateway_core::{ErrorCode, Timestamp};
-use gateway_testkit::{Answer, TestBuilder, TestGateway, tiny_workflow};
+use gateway_core::ErrorCode;
+use gateway_testkit::{Answer, TestBuilder, TestGateway, from_now, now_ms, text, tiny_workflow};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use image::{ImageFormat, RgbImage};
 use reqwest::{Method, RequestBuilder};
@@ -157,12 +156,6 @@ fn said(answer: &Answer) -> Value {
     body
 }
 
-/// The text at `pointer`.
-#[track_caller]
-fn text(value: &Value, pointer: &str) -> String {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no text at {pointer}: {value}")).to_owned()
-}
-
 /// The body that asks for a job.
 fn wish(workflow: &str, inputs: Value) -> Value {
     json!({"workflowId": workflow, "inputs": inputs})
@@ -213,17 +206,6 @@ fn checksum(body: &str) -> String {
         number /= 62;
     }
     text.iter().rev().collect()
-}
-
-/// Milliseconds since 1970.
-fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
-    i64::try_from(now).expect("before the end of time")
-}
-
-/// So many milliseconds from now, as a request may say it.
-fn from_now(millis: i64) -> String {
-    Timestamp::from_millis(now_ms()).plus_millis(millis).to_string()
 }
 
 /// A token of these parts, signed with HMAC and SHA-256.

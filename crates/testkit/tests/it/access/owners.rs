@@ -1,7 +1,7 @@
 //! What belongs to one owner is not there for another: in lists, as an input, as a request that came before, as a result.
 
 use gateway_core::ErrorCode;
-use gateway_testkit::{TestBuilder, TestGateway};
+use gateway_testkit::{TestBuilder, TestGateway, copy_workflow};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -9,21 +9,6 @@ use super::{
     ADMIN, ALICE, BOB, Shown, UNKNOWN, answer, delete, get, guarded, key, listed, make, nothing, offline, online, png,
     post, refused, request, said, submit, text, wish,
 };
-
-/// From the picture that is handed in to one with the same pixels.
-fn copy_workflow() -> Value {
-    json!({
-        "workflow": {
-            "1": {"class_type": "LoadImage", "inputs": {"image": "{{image}}"}},
-            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}}
-        },
-        "inputSchema": {
-            "type": "object",
-            "properties": {"image": {"type": "object", "format": "image"}},
-            "required": ["image"]
-        }
-    })
-}
 
 /// Hands in a picture; gives the id of the upload.
 async fn upload(test: &TestGateway, shown: &Shown) -> String {

@@ -1,21 +1,14 @@
 //! Canceling, retrying and deleting jobs.
 
-use std::path::Path;
-
 use comfyui_sim::FailNode;
 use gateway_core::ErrorCode;
-use gateway_testkit::{TestGateway, until};
+use gateway_testkit::{TestGateway, files_below, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::support::{fragile_workflow, is_time, offline, problem, run_for_ever, text, with};
 
 const UNKNOWN: &str = "01900000-0000-7000-8000-000000000000";
-
-fn files(folder: &Path) -> usize {
-    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
-    entries.flatten().map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { 1 }).sum()
-}
 
 async fn post(test: &TestGateway, path: String) -> gateway_testkit::Answer {
     test.send(Method::POST, &path, None).await
@@ -92,7 +85,7 @@ async fn deleting_a_job_removes_its_record_and_its_files() {
     let outputs = test.folder().join("outputs");
     let id = test.submit("tiny", json!({"color": 1})).await;
     let job = test.wait_status(&id, "succeeded").await;
-    assert_eq!(files(&outputs), 1);
+    assert_eq!(files_below(&outputs).len(), 1);
     let deleted = with(&test, Method::DELETE, &format!("/jobs/{id}"), &[]).await.expect(204);
     assert!(deleted.bytes.is_empty());
     for path in
@@ -103,7 +96,7 @@ async fn deleting_a_job_removes_its_record_and_its_files() {
     problem(&test.get(&text(&job, "/outputs/0/url")).await, ErrorCode::OutputNotFound);
     problem(&with(&test, Method::DELETE, &format!("/jobs/{id}"), &[]).await, ErrorCode::JobNotFound);
     assert_eq!(test.get("/jobs").await.json()["items"], json!([]));
-    until("its files are gone", || async { (files(&outputs) == 0).then_some(()) }).await;
+    until("its files are gone", || async { files_below(&outputs).is_empty().then_some(()) }).await;
 }
 
 #[tokio::test]

@@ -23,11 +23,6 @@ enum Slow {
 const LONGEST: Duration = Duration::from_secs(150);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_that_drip_are_closed_by_their_deadline() {
-    waste(&[(Slow::Headers, 50)]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes: cargo xtask soak"]
 async fn two_thousand_slow_connections_are_closed_by_their_deadlines_while_others_are_served() {
     waste(&[(Slow::Headers, 800), (Slow::Body, 800), (Slow::Answer, 400)]).await;

@@ -2,6 +2,7 @@
 
 use gateway_core::{ErrorCode, Timestamp};
 use gateway_testkit::{Answer, TestBuilder, TestGateway, tiny_workflow};
+pub(super) use gateway_testkit::{from_now, text};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -66,18 +67,6 @@ pub(super) fn fields(value: &Value) -> Vec<&str> {
 pub(super) fn is_time(value: &Value) {
     let text = value.as_str().unwrap_or_default();
     assert_eq!(Timestamp::parse(text).map(|time| time.to_string()).as_deref(), Some(text), "{value}");
-}
-
-/// The text at `pointer`.
-#[track_caller]
-pub(super) fn text(value: &Value, pointer: &str) -> String {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no text at {pointer}: {value}")).to_owned()
-}
-
-/// `seconds` from now, as a request may say it.
-pub(super) fn from_now(millis: i64) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
-    Timestamp::from_millis(i64::try_from(now).expect("before the end of time")).plus_millis(millis).to_string()
 }
 
 /// Sends the request line and headers exactly as given; status and all of the answer.

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use gateway_testkit::{TestBuilder, TestGateway};
+use gateway_testkit::{TestBuilder, TestGateway, sha256};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::support::*;
 
@@ -21,10 +20,6 @@ async fn bytes_of(test: &TestGateway, output: &Value) -> Vec<u8> {
     assert_eq!(output["size"], bytes.len(), "{output}");
     assert_eq!(output["sha256"], sha256(&bytes), "{output}");
     bytes
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn kinds(job: &Value) -> Vec<(&str, &str)> {

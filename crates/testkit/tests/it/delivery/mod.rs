@@ -13,18 +13,17 @@ mod webhooks;
 
 use std::io::Cursor;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use comfyui_sim::FailNode;
 use gateway_config::Settings;
+use gateway_core::ErrorCode;
 use gateway_core::allowlist::Allowlist;
-use gateway_core::{ErrorCode, Timestamp};
 use gateway_testkit::{
-    Answer, Receiver, TestBuilder, TestGateway, files_below, sampler_workflow, tiny_workflow, until,
+    Answer, Receiver, TestBuilder, TestGateway, copy_workflow, files_below, in_an_hour, sampler_workflow, sha256, text,
+    tiny_workflow, until,
 };
 use image::{ImageFormat, Rgb, RgbImage};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 /// Where no ComfyUI is, nor anything else.
 const NOWHERE: &str = "http://127.0.0.1:9";
@@ -115,12 +114,6 @@ fn id(answer: &Answer) -> String {
     text(&answer.json(), "/jobId")
 }
 
-/// The text at `pointer`.
-#[track_caller]
-fn text(value: &Value, pointer: &str) -> String {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no text at {pointer}: {value}")).to_owned()
-}
-
 /// Asserts that `answer` refuses with this code.
 #[track_caller]
 fn refused(answer: &Answer, code: ErrorCode) {
@@ -171,21 +164,6 @@ async fn copying(builder: TestBuilder) -> TestGateway {
     test
 }
 
-/// From the picture that is handed in to one with the same pixels.
-fn copy_workflow() -> Value {
-    json!({
-        "workflow": {
-            "1": {"class_type": "LoadImage", "inputs": {"image": "{{image}}"}},
-            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}}
-        },
-        "inputSchema": {
-            "type": "object",
-            "properties": {"image": {"type": "object", "format": "image"}},
-            "required": ["image"]
-        }
-    })
-}
-
 /// How a gateway begins that may fetch files from `receiver`.
 fn fetching(receiver: &Receiver) -> TestBuilder {
     let host = format!("127.0.0.1:{}", receiver.port());
@@ -231,10 +209,6 @@ fn wav(size: usize) -> Vec<u8> {
     bytes
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Hands in `bytes`; gives the id of the upload that has to come of it.
 async fn upload(test: &TestGateway, bytes: &[u8]) -> String {
     let request = test.client().post(test.url("/uploads")).body(bytes.to_vec());
@@ -260,10 +234,4 @@ async fn until_stored(test: &TestGateway, count: usize) {
 /// The jobs that there are, at most 100.
 async fn listed(test: &TestGateway) -> Vec<Value> {
     test.get("/jobs?limit=100").await.expect(200).json()["items"].as_array().expect("a list").clone()
-}
-
-/// An hour from now, as a request may say it.
-fn in_an_hour() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
-    Timestamp::from_millis(i64::try_from(now).expect("before the end of time")).plus_millis(3_600_000).to_string()
 }

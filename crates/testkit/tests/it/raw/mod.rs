@@ -6,7 +6,7 @@ mod graphs;
 mod jobs;
 
 use gateway_core::ErrorCode;
-use gateway_testkit::{Answer, TestBuilder, TestGateway, tiny_workflow};
+use gateway_testkit::{Answer, TestBuilder, TestGateway, text, tiny_workflow};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -89,11 +89,6 @@ async fn sent(test: &TestGateway, key: &str, graph: &Value) -> Answer {
 async fn key(test: &TestGateway, name: &str, mut more: Value) -> String {
     more["name"] = json!(name);
     text(&test.post("/keys", &more).await.expect(201).json(), "/key")
-}
-
-#[track_caller]
-fn text(value: &Value, pointer: &str) -> String {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no text at {pointer}: {value}")).to_owned()
 }
 
 #[track_caller]

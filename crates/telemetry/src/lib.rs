@@ -1,0 +1,155 @@
+#![doc = include_str!("../README.md")]
+
+mod jobs;
+mod json;
+#[cfg(feature = "otel")]
+mod otel;
+#[cfg(not(feature = "otel"))]
+#[path = "without_otel.rs"]
+mod otel;
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use gateway_config::{LogFilter, LogFormat, LogSettings, TraceSettings};
+use gateway_core::TraceParent;
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Span};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+pub use jobs::job_changed;
+
+use crate::json::JsonLines;
+
+/// The target of spans that traces consist of, and that no log line shows.
+pub const TRACE: &str = "gateway_trace";
+
+/// The SDK of MCP. What it says on other levels than that of errors repeats whole messages, with all that callers send.
+const SDK: &str = "rmcp";
+
+/// Why telemetry can't be set up as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// This program was built without traces.
+    #[error("OTEL_EXPORTER_OTLP_ENDPOINT is set, and this program was built without traces (the cargo feature `otel`)")]
+    NoTraces,
+    /// Nothing can be sent to the collector.
+    #[error("traces can't be sent (OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS): {reason}")]
+    Exporter {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What must be done with telemetry before the process ends.
+#[must_use = "spans of the last seconds are lost unless it is flushed"]
+pub struct Telemetry {
+    export: Option<otel::Export>,
+}
+
+impl Telemetry {
+    /// Sends the spans that have ended, as far as the collector takes them within two seconds; none are sent after that.
+    pub async fn flush(self) {
+        if let Some(export) = self.export {
+            export.flush().await;
+        }
+    }
+}
+
+/// Sets up what the process tells. A second call changes nothing of its lines. With `traces` it must be called within a
+/// runtime, which sends them.
+///
+/// # Errors
+/// [`InitError`] where traces are wanted and can't be sent.
+pub fn init(log: &LogSettings, traces: Option<&TraceSettings>) -> Result<Telemetry, InitError> {
+    let terminal = std::io::stderr().is_terminal();
+    let json = match log.format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let lines = if json {
+        JsonLines::new(std::io::stderr).boxed()
+    } else {
+        tracing_subscriber::fmt::layer().with_ansi(terminal).with_target(false).with_writer(std::io::stderr).boxed()
+    };
+    let (spans, export) = match traces {
+        Some(settings) => otel::layer(settings).map(|(spans, export)| (Some(spans), Some(export)))?,
+        None => (None, None),
+    };
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(targets(&log.filter))).with(spans);
+    if subscriber.try_init().is_err() {
+        tracing::debug!("telemetry was set up before");
+    }
+    Ok(Telemetry { export })
+}
+
+fn targets(filter: &LogFilter) -> Targets {
+    let cap = |target: &str| if target.starts_with(SDK) { LevelFilter::ERROR } else { LevelFilter::TRACE };
+    let named = filter.targets.iter().map(|(target, level)| (target.as_str(), (*level).min(cap(target))));
+    let asked = Targets::new().with_default(filter.default).with_targets(named);
+    let sdk = if asked.would_enable(SDK, &Level::ERROR) { LevelFilter::ERROR } else { LevelFilter::OFF };
+    // However a line's target is spelt, spans of traces lend it nothing.
+    asked.with_target(SDK, sdk).with_target(TRACE, LevelFilter::OFF)
+}
+
+/// Makes `span`, of the target [`TRACE`] and not entered yet, go on with a trace from elsewhere.
+pub fn continue_trace(span: &Span, parent: Option<TraceParent>) {
+    if let Some(parent) = parent {
+        otel::set_parent(span, parent);
+    }
+}
+
+/// The trace that `span` is in, and itself as what comes before; `None` where no traces are sent.
+pub fn trace_of(span: &Span) -> Option<TraceParent> {
+    otel::trace_of(span)
+}
+
+/// The same of the innermost span that is entered.
+pub fn current_trace() -> Option<TraceParent> {
+    otel::current_trace()
+}
+
+/// Names `span` in traces by what has become known of it.
+pub fn name_trace(span: &Span, name: impl FnOnce() -> String) {
+    otel::name(span, name);
+}
+
+/// `duration` as lines have it: in milliseconds, exact to the microsecond.
+pub fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn asked(default: LevelFilter, named: &[(&str, LevelFilter)]) -> Targets {
+        let named: BTreeMap<_, _> = named.iter().map(|(target, level)| ((*target).to_owned(), *level)).collect();
+        targets(&LogFilter { default, targets: named })
+    }
+
+    #[test]
+    fn the_sdk_of_mcp_is_heard_of_errors_alone() {
+        let trace = LevelFilter::TRACE;
+        for asked in [asked(trace, &[]), asked(LevelFilter::OFF, &[("rmcp", trace), ("rmcp::service", trace)])] {
+            for target in ["rmcp", "rmcp::service", "rmcp::transport::io"] {
+                assert!(asked.would_enable(target, &Level::ERROR), "{target}");
+                assert!(!asked.would_enable(target, &Level::WARN), "{target}");
+            }
+        }
+        assert!(asked(trace, &[]).would_enable("gateway_mcp", &Level::TRACE));
+        assert!(!asked(LevelFilter::OFF, &[]).would_enable("rmcp::service", &Level::ERROR));
+        assert!(!asked(trace, &[("rmcp", LevelFilter::OFF)]).would_enable("rmcp::service", &Level::ERROR));
+    }
+
+    #[test]
+    fn spans_of_traces_are_no_lines() {
+        assert!(!asked(LevelFilter::TRACE, &[(TRACE, LevelFilter::TRACE)]).would_enable(TRACE, &Level::ERROR));
+    }
+}

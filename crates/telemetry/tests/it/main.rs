@@ -1,0 +1,4 @@
+//! The names of fields, over the whole workspace.
+#![cfg(test)]
+
+mod fields;

@@ -1,0 +1,2 @@
+ALTER TABLE batches DROP COLUMN trace_parent;
+ALTER TABLE deliveries DROP COLUMN trace_parent;
