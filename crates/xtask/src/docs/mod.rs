@@ -2,6 +2,7 @@
 
 mod block;
 mod coverage;
+mod links;
 mod page;
 mod script;
 mod transcript;
@@ -22,11 +23,13 @@ const NODE: u32 = 20;
 /// Tries the pages whose paths contain one of `only`, all where that is empty, with the gateway `binary`, which is built
 /// where none is given.
 pub(crate) fn check(only: &[String], binary: Option<PathBuf>) -> Result<()> {
+    let pages = pages()?;
     coverage::check()?;
+    links::check(&pages)?;
     let tools = tools(binary)?;
     let wanted = |path: &String| only.is_empty() || only.iter().any(|part| path.contains(part.as_str()));
     let (mut ran, mut left, mut failed) = (0_usize, 0_usize, Vec::new());
-    for path in pages()?.into_iter().filter(wanted) {
+    for path in pages.into_iter().filter(wanted) {
         for outcome in page::attempt(&path, &tools)? {
             let place = format!("{path}:{}", outcome.line);
             let told = tell(&place, &outcome);
@@ -57,18 +60,21 @@ fn tell(place: &str, outcome: &Outcome) -> String {
 
 /// The pages: those of the project, of its deployment and of its crates.
 fn pages() -> Result<Vec<String>> {
-    let mut pages: Vec<String> = ["README.md", "SECURITY.md", "deploy/README.md"].map(str::to_owned).into();
-    let docs = std::fs::read_dir(root().join("docs"))?;
-    for entry in docs {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        pages.extend(name.ends_with(".md").then(|| format!("docs/{name}")));
+    let mut pages: Vec<String> =
+        ["README.md", "SECURITY.md", "CHANGELOG.md", "deploy/README.md"].map(str::to_owned).into();
+    for folder in ["docs", "docs/adr"] {
+        let names = entries(folder)?.into_iter().filter(|name| name.ends_with(".md"));
+        pages.extend(names.map(|name| format!("{folder}/{name}")));
     }
-    for entry in std::fs::read_dir(root().join("crates"))? {
-        let path = format!("crates/{}/README.md", entry?.file_name().to_string_lossy());
-        pages.extend(root().join(&path).is_file().then_some(path));
-    }
+    let of_crates = entries("crates")?.into_iter().map(|name| format!("crates/{name}/README.md"));
+    pages.extend(of_crates.filter(|path| root().join(path).is_file()));
     pages.sort();
     Ok(pages)
+}
+
+fn entries(folder: &str) -> Result<Vec<String>> {
+    let entries = std::fs::read_dir(root().join(folder)).with_context(|| folder.to_owned())?;
+    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 fn tools(binary: Option<PathBuf>) -> Result<Tools> {
