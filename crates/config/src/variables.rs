@@ -114,7 +114,7 @@ pub const VARIABLES: &[Variable] = &[
     plain(
         "MCP_INLINE_BYTES",
         "700000",
-        "Most bytes of pictures in one result of a tool (MCP), shown smaller where they are more; 0 = none",
+        "Most bytes of pictures in one result of a tool (MCP), shown smaller where they are more; 0 = none; 0–1073741824",
     ),
     plain("STRIP_METADATA", "false", "Store outputs without the prompt and workflow that ComfyUI writes into them"),
     plain("IMAGE_CONVERSIONS", "2", "Pictures that are converted at the same time, 1–64"),

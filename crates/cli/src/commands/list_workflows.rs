@@ -33,6 +33,11 @@ async fn list(place: &Place) -> Result<Vec<Value>, Failure> {
             let workflows = database.list_workflows().await.map_err(Failure::failed)?;
             Ok(workflows.iter().map(|workflow| Value::Object(workflow.shown())).collect())
         }
-        Place::Gateway(remote) => remote.items("/workflows").await,
+        Place::Gateway(remote) => {
+            let mut items = remote.items("/workflows").await?;
+            // It is about the key that was shown, and no property of a workflow.
+            items.iter_mut().filter_map(Value::as_object_mut).for_each(|item| drop(item.remove("mayRun")));
+            Ok(items)
+        }
     }
 }

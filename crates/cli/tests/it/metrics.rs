@@ -7,7 +7,7 @@ use std::time::Duration;
 use comfyui_sim::{SimConfig, Simulator};
 use gateway_metrics::{ALL, Kind, Shown};
 use gateway_testkit::stack::{Redis, free_port};
-use gateway_testkit::{Receiver, sampler_workflow, tiny_workflow, until};
+use gateway_testkit::{Receiver, in_an_hour, sampler_workflow, tiny_workflow, until};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -236,7 +236,7 @@ async fn who_is_refused_is_counted_by_what_for() {
         request.send().await.expect("an answer").status().as_u16()
     };
     assert_eq!((get(None).await, get(Some("nobody's")).await), (401, 401));
-    let later = json!({"workflowId": "tiny", "inputs": {"color": 1}, "notBefore": "2099-01-01T00:00:00Z"});
+    let later = json!({"workflowId": "tiny", "inputs": {"color": 1}, "notBefore": in_an_hour()});
     scene.submit(&later, 202).await;
     scene.send(Method::POST, "/jobs", Some(&later), 429).await;
     // Two workflows and two jobs were sent before.

@@ -196,8 +196,10 @@ async fn one_trace(redis: Option<&Redis>) {
     );
     let run = one(&spans, "run");
     assert_eq!((&run.parent, run.kind), (&request.id, 5));
-    let about = ["jobId", "workflowId", "correlationId", "attempt", "backend"].map(|name| &*run.attributes[name]);
-    assert_eq!(about, [&*job, "img2img", CORRELATION, "1", scene.place.get("COMFYUI_URL")]);
+    let about = ["jobId", "workflowId", "correlationId", "attempt"].map(|name| &*run.attributes[name]);
+    assert_eq!(about, [&*job, "img2img", CORRELATION, "1"]);
+    // Where processes share a queue, a server of this machine has its name behind it.
+    assert_eq!(run.attributes["backend"].split('@').next(), Some(scene.place.get("COMFYUI_URL")));
     for name in ["upload", "prompt", "execution", "collect", "store"] {
         assert_eq!(one(&spans, name).parent, run.id, "{name}");
     }

@@ -244,6 +244,7 @@ fn collect_failure(error: &CollectError) -> JobError {
 
 /// Settles and tells whoever watches; `false` where the claim was lost or nothing could be written.
 async fn settle(context: &Context, lease: Lease, settlement: Settlement) -> bool {
+    let status = settlement.status;
     let mut settled = context.parts.database.settle_job(lease, settlement.clone()).await;
     let began = Instant::now();
     // The work is done: a database that is away for a moment must not make it be done again.
@@ -253,6 +254,7 @@ async fn settle(context: &Context, lease: Lease, settlement: Settlement) -> bool
     }
     match settled {
         Ok(Some(aftermath)) => {
+            context.parts.broker.publish(lease.job, JobEvent::Status(status));
             context.follow_up(aftermath).await;
             true
         }
