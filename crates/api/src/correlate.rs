@@ -22,6 +22,7 @@ use tracing::{Instrument as _, Span};
 use crate::auth::{Caller, LimitHeaders};
 use crate::connection::{Connection, until_sent};
 use crate::error::ApiError;
+use crate::images::{OpenAiError, is_image_api};
 use crate::metrics;
 use crate::routes::Route;
 
@@ -66,6 +67,9 @@ struct Problem<'a> {
     recommendation: Option<&'a str>,
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
     errors: &'a [Fault],
+    /// What clients of OpenAI's API look for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<OpenAiError<'a>>,
 }
 
 /// Wraps every request.
@@ -74,6 +78,7 @@ pub(crate) async fn correlate(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
+    let openai = is_image_api(request.path());
     let id = request
         .headers()
         .get(REQUEST_ID)
@@ -100,9 +105,9 @@ pub(crate) async fn correlate(
     let handled = next.call(request).instrument(trace.clone()).instrument(around.clone());
     // A second handle on the request would keep the router from writing its matches into it.
     let (mut response, code) = match handled.await {
-        Ok(response) => finish(response, &id),
+        Ok(response) => finish(response, &id, openai),
         Err(error) => {
-            let (problem, code) = around.in_scope(|| problem_of(&error, &id));
+            let (problem, code) = around.in_scope(|| problem_of(&error, &id, openai));
             let told = Told { method, route: None, path: None, actor: None, status: problem.status(), code, started };
             around.in_scope(|| log(&told, &trace));
             return Err(InternalError::from_response(error, problem).into());
@@ -134,8 +139,9 @@ fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
 fn finish(
     response: ServiceResponse<impl MessageBody + 'static>,
     id: &str,
+    openai: bool,
 ) -> (ServiceResponse<BoxBody>, Option<ErrorCode>) {
-    match response.response().error().map(|error| problem_of(error, id)) {
+    match response.response().error().map(|error| problem_of(error, id, openai)) {
         Some((mut problem, code)) => {
             // What pages of other origins may read was decided further in.
             let cross = response.headers().iter().filter(|(name, _)| is_cross_origin(name));
@@ -152,12 +158,13 @@ fn is_cross_origin(name: &HeaderName) -> bool {
     *name == VARY || name.as_str().starts_with("access-control-")
 }
 
-fn problem_of(error: &Error, id: &str) -> (HttpResponse, Option<ErrorCode>) {
+/// `openai`: also in the words of that API.
+fn problem_of(error: &Error, id: &str, openai: bool) -> (HttpResponse, Option<ErrorCode>) {
     match error.as_error::<ApiError>() {
-        Some(error) => (render(error, id), Some(error.code)),
+        Some(error) => (render(error, id, openai), Some(error.code)),
         None => {
             let error = foreign(error);
-            (render(&error, id), Some(error.code))
+            (render(&error, id, openai), Some(error.code))
         }
     }
 }
@@ -178,7 +185,7 @@ fn foreign(error: &Error) -> ApiError {
     }
 }
 
-fn render(error: &ApiError, id: &str) -> HttpResponse {
+fn render(error: &ApiError, id: &str, openai: bool) -> HttpResponse {
     let problem = Problem {
         r#type: format!("{ERRORS_PAGE}{}", error.code),
         title: error.code.title(),
@@ -189,6 +196,7 @@ fn render(error: &ApiError, id: &str) -> HttpResponse {
         retryable: error.code.is_retryable(),
         recommendation: error.recommendation.as_deref(),
         errors: &error.faults,
+        error: openai.then(|| OpenAiError::of(error)),
     };
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);

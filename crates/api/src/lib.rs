@@ -11,6 +11,7 @@ mod error;
 mod etag;
 mod files;
 mod health;
+mod images;
 mod jobs;
 mod keys;
 mod mcp;

@@ -5,7 +5,9 @@ use actix_web::{HttpRequest, Resource};
 use gateway_core::ErrorCode;
 
 use crate::error::ApiError;
-use crate::{admin, audit, batches, files, health, jobs, keys, mcp, metrics, openapi, outputs, webhooks, workflows};
+use crate::{
+    admin, audit, batches, files, health, images, jobs, keys, mcp, metrics, openapi, outputs, webhooks, workflows,
+};
 
 /// The path of a request as this list has it, with names in place of what differs from one to the next.
 #[derive(Clone, Copy)]
@@ -57,6 +59,11 @@ fn all(config: &mut ServiceConfig) {
         .service(at("/batches/{id}/cancel", "POST").post(batches::cancel_batch))
         .service(at("/batches/{id}/webhooks", "GET").get(webhooks::list_batch_deliveries))
         .service(at("/batches/{id}/webhooks/{delivery}/redeliver", "POST").post(webhooks::redeliver_batch))
+        .service(at("/images/generations", "POST").post(images::generate_images))
+        .service(at("/images/edits", "POST").post(images::edit_images))
+        .service(
+            at("/images/files/{token}/{file}", "GET, HEAD").get(images::download_linked).head(images::download_linked),
+        )
         .service(at("/uploads", "POST").post(files::create_upload))
         .service(at("/jobs/{id}/webhooks", "GET").get(webhooks::list_deliveries))
         .service(at("/jobs/{id}/webhooks/{delivery}/redeliver", "POST").post(webhooks::redeliver))

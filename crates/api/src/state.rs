@@ -8,7 +8,8 @@ use bytes::Bytes;
 use gateway_auth::limit::Limiter;
 use gateway_broker::{BackendState, Broker};
 use gateway_config::{
-    AccessSettings, CacheSettings, Environment, FileSettings, HttpSettings, LimitSettings, McpSettings, QueueSettings,
+    AccessSettings, CacheSettings, Environment, FileSettings, HttpSettings, ImageSettings, LimitSettings, McpSettings,
+    QueueSettings,
 };
 use gateway_core::cache::digest;
 use gateway_core::workflow::{NodeCatalog, NodePolicy, SizeLimits, Workflow, WorkflowSource};
@@ -65,6 +66,8 @@ pub struct Parts {
     pub files: FileSettings,
     /// Tools for agents.
     pub mcp: McpSettings,
+    /// OpenAI's images API.
+    pub images: ImageSettings,
     /// The way to the owners of jobs.
     pub callbacks: gateway_egress::Client,
     /// The way to files that callers name by URL.

@@ -55,6 +55,7 @@ impl Gateway {
             cache: settings.cache.clone(),
             files: settings.files.clone(),
             mcp: settings.mcp,
+            images: settings.images.clone(),
             access: settings.access.clone(),
             callbacks: way_out(&settings.webhooks.urls)?,
             sources: way_out(&settings.files.urls)?,

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod document;
+mod images;
 mod load;
 mod mcp;
 mod parse;
@@ -17,9 +18,10 @@ pub use load::{ConfigError, load};
 pub use secrets::secrets_in;
 pub use settings::{
     AccessSettings, CacheScope, CacheSettings, ComfyBackend, ComfySettings, DatabaseSettings, DatabaseTarget,
-    Environment, FileSettings, HttpSettings, LimitSettings, LogFilter, LogFormat, LogSettings, McpSettings, Origins,
-    QueueSettings, RateSettings, RawSettings, RedisSettings, RetentionSettings, S3Settings, Sampling, Settings,
-    StorageBackend, StorageSettings, TlsSettings, TraceSettings, UrlSettings, WebhookSettings, WorkerSettings,
+    Environment, FileSettings, HttpSettings, ImageModel, ImageModels, ImageSettings, LimitSettings, LogFilter,
+    LogFormat, LogSettings, McpSettings, Origins, QueueSettings, RateSettings, RawSettings, RedisSettings,
+    RetentionSettings, S3Settings, Sampling, Settings, StorageBackend, StorageSettings, TlsSettings, TraceSettings,
+    UrlSettings, WebhookSettings, WorkerSettings,
 };
 pub use source::Overrides;
 pub use variables::{Readers, VARIABLES, Variable};

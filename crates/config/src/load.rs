@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::images;
 use crate::mcp;
 use crate::parse::Reader;
 use crate::settings::{
@@ -64,6 +65,7 @@ pub fn load(env_file: &Path, overrides: &Overrides) -> Result<Settings, ConfigEr
         cache: delivery::cache(&mut reader),
         files: delivery::files(&mut reader),
         retention: delivery::retention(&mut reader),
+        images: images::read(&mut reader),
         mcp: mcp::read(&mut reader),
         access: access::read(&mut reader, environment),
         log: telemetry::log(&mut reader),

@@ -11,6 +11,7 @@ use gateway_core::allowlist::Allowlist;
 use gateway_core::webhook::SigningSecrets;
 use secrecy::SecretString;
 
+pub use crate::images::{ImageModel, ImageModels, ImageSettings};
 pub use crate::mcp::McpSettings;
 pub use crate::telemetry::{LogFilter, LogFormat, LogSettings, Sampling, TraceSettings};
 
@@ -43,6 +44,8 @@ pub struct Settings {
     pub retention: RetentionSettings,
     /// Tools for agents.
     pub mcp: McpSettings,
+    /// OpenAI's images API.
+    pub images: ImageSettings,
     /// Who may do what.
     pub access: AccessSettings,
     /// Logging.

@@ -110,6 +110,12 @@ pub const VARIABLES: &[Variable] = &[
     plain("UPLOAD_TTL", "86400", "Seconds that an uploaded file is kept which no job uses, 60–31536000"),
     plain("INPUT_ALLOWED_DOMAINS", "*", "Comma-separated hosts that input files may be fetched from, written alike"),
     plain("MAX_INLINE_BYTES", "16777216", "Most bytes of outputs that one answer holds as base64, 1024–1073741824"),
+    plain(
+        "OPENAI_MODELS",
+        "",
+        "Models of OpenAI's images API: `model=workflow/edit-workflow/inpaint-workflow`, comma-separated; the last two may be left out",
+    ),
+    plain("PUBLIC_URL", "", "What URLs of that API begin with (empty = the host that the request names)"),
     plain("MCP_WAIT_SECONDS", "600", "How long a call of a tool (MCP) waits for its job, 1–21600"),
     plain(
         "MCP_INLINE_BYTES",
@@ -232,6 +238,8 @@ pub(crate) const READERS: &[(Readers, &[&str])] = &[
             "UPLOAD_TTL",
             "INPUT_ALLOWED_DOMAINS",
             "MAX_INLINE_BYTES",
+            "OPENAI_MODELS",
+            "PUBLIC_URL",
             "SHUTDOWN_DELAY_SECONDS",
         ],
     ),

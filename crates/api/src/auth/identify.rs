@@ -16,6 +16,7 @@ use gateway_metrics::{AUTH_FAILURES, RATE_LIMIT_REFUSALS};
 use crate::auth::caller::ClientAddress;
 use crate::auth::{Caller, credentials, limit};
 use crate::error::ApiError;
+use crate::images::is_link;
 use crate::state::ApiState;
 
 const API_KEY: &str = "x-api-key";
@@ -46,7 +47,7 @@ async fn admit(state: &ApiState, request: &ServiceRequest) -> Result<(), ApiErro
     if PROBES.contains(&path) {
         return Ok(());
     }
-    let open = OPEN.contains(&path) || request.method() == Method::OPTIONS;
+    let open = OPEN.contains(&path) || is_link(path) || request.method() == Method::OPTIONS;
     let who = bucket(address);
     let by_address = format!("ip:{who}");
     let presented = presented(request.headers())?;

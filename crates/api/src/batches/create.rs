@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use gateway_broker::Entry;
 use gateway_core::webhook::WebhookEvent;
 use gateway_core::{BatchId, ErrorCode, Fault, JobChange, JobId};
-use gateway_db::{Acceptance, Accepted, NewBatch};
+use gateway_db::{Acceptance, Accepted, NewBatch, RequestKey};
 use serde_json::Value;
 
 use crate::auth::Caller;
@@ -35,41 +35,52 @@ pub(crate) async fn create_batch(
     Query::read(&request, &[])?.check()?;
     let body = read_object(&request, payload, state.parts.http.max_job_bytes).await?;
     let key = idempotency::key(&request, &body)?;
-    let owner = caller.owner.clone();
     if let Some(key) = &key
-        && let Some(known) = state.parts.database.find_request(&owner, key).await?
+        && let Some(known) = state.parts.database.find_request(&caller.owner, key).await?
     {
         return answer_known(&state, known).await;
     }
-    let (mut request, faults) = request::read(body, state.parts.database.now());
+    let (request, faults) = request::read(body, state.parts.database.now());
     if !faults.is_empty() {
         return Err(ApiError::invalid(faults));
     }
+    let created = accept_batch(&state, &caller, &correlation, request, key).await?;
+    Ok(created.into_response())
+}
+
+/// Accepts all jobs that `request` asks for, or none.
+pub(crate) async fn accept_batch(
+    state: &Data<ApiState>,
+    caller: &Caller,
+    correlation: &CorrelationId,
+    mut request: BatchRequest,
+    key: Option<RequestKey>,
+) -> Result<Created, ApiError> {
     // Nothing is looked up or fetched for whoever may not run it.
-    check_workflow(&caller, &request.shared.workflow_id)?;
+    check_workflow(caller, &request.shared.workflow_id)?;
     let callback = request.shared.callback.take().map(|mut callback| {
         callback.events = vec![WebhookEvent::BatchCompleted];
         callback
     });
     if let Some(callback) = &callback {
-        check_callback(&state, callback).await?;
+        check_callback(state, callback).await?;
     }
     let id = BatchId::new(state.parts.database.now(), rand::random());
-    let items = submit_all(&state, &caller, &mut request, &correlation, id).await?;
+    let items = submit_all(state, caller, &mut request, correlation, id).await?;
     let hits = items.iter().filter(|item| item.hit.is_some()).count();
-    check_room(&state, &caller, u64::try_from(items.len() - hits).unwrap_or(u64::MAX)).await?;
+    check_room(state, caller, u64::try_from(items.len() - hits).unwrap_or(u64::MAX)).await?;
     let batch = NewBatch {
         id,
-        owner,
+        owner: caller.owner.clone(),
         workflow_id: request.shared.workflow_id,
         callback,
         metadata: request.shared.metadata,
-        correlation_id: correlation.0,
+        correlation_id: correlation.0.clone(),
         trace_parent: correlation.1,
         request: key,
     };
-    let state = state.into_inner();
-    to_the_end(async move { store(&state, batch, items).await }).await.map(Created::into_response)
+    let state = state.clone().into_inner();
+    to_the_end(async move { store(&state, batch, items).await }).await
 }
 
 /// Every job of the batch, checked; or the faults of all.
@@ -101,8 +112,10 @@ async fn submit_all(
 }
 
 /// What a caller hears of a new batch.
-struct Created {
+pub(crate) struct Created {
     id: BatchId,
+    /// Its jobs, in order.
+    pub(crate) jobs: Vec<JobId>,
     body: Value,
     status: actix_web::http::StatusCode,
 }
@@ -140,7 +153,7 @@ async fn store(state: &ApiState, batch: NewBatch, items: Vec<Acceptance>) -> Res
     }
     let found = state.parts.database.find_batch(id, gateway_core::Scope::All).await?;
     let body = found.map(|batch| view(&batch, &ids)).unwrap_or_default();
-    Ok(Created { id, body, status: actix_web::http::StatusCode::ACCEPTED })
+    Ok(Created { id, jobs: ids, body, status: actix_web::http::StatusCode::ACCEPTED })
 }
 
 async fn answer_known(state: &ApiState, known: Accepted) -> Result<HttpResponse, ApiError> {
@@ -148,7 +161,7 @@ async fn answer_known(state: &ApiState, known: Accepted) -> Result<HttpResponse,
 }
 
 /// The batch that a request came to whose key was used before.
-async fn known_batch(state: &ApiState, known: Accepted) -> Result<Created, ApiError> {
+pub(crate) async fn known_batch(state: &ApiState, known: Accepted) -> Result<Created, ApiError> {
     let Accepted::Repeated(subject) = known else {
         return Err(idempotency::reused());
     };
@@ -162,5 +175,6 @@ async fn known_batch(state: &ApiState, known: Accepted) -> Result<Created, ApiEr
             .recommend("use a new id to have it made anew"));
     };
     let ids = database.jobs_of_batch(batch.id, 0, i64::from(batch.total)).await?;
-    Ok(Created { id: batch.id, body: view(&batch, &ids), status: actix_web::http::StatusCode::OK })
+    let body = view(&batch, &ids);
+    Ok(Created { id: batch.id, jobs: ids, body, status: actix_web::http::StatusCode::OK })
 }

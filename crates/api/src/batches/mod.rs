@@ -6,8 +6,9 @@ mod find;
 mod request;
 
 pub(crate) use cancel::cancel_batch;
-pub(crate) use create::create_batch;
+pub(crate) use create::{accept_batch, create_batch, known_batch};
 pub(crate) use find::find_batch;
+pub(crate) use request::BatchRequest;
 
 use gateway_core::{BatchId, ErrorCode};
 

@@ -17,7 +17,7 @@ pub(super) struct Item {
 
 /// What a caller asks for.
 #[derive(Debug)]
-pub(super) struct BatchRequest {
+pub(crate) struct BatchRequest {
     /// What all jobs share.
     pub(super) shared: JobRequest,
     pub(super) items: Vec<Item>,
@@ -117,6 +117,11 @@ fn read_sweep(value: Value, faults: &mut Vec<Fault>) -> Vec<Item> {
 }
 
 impl BatchRequest {
+    /// `count` jobs that differ in nothing but what is drawn for each.
+    pub(crate) fn equal(shared: JobRequest, count: usize) -> Self {
+        Self { shared, items: vec![Item::default(); count], listed: false }
+    }
+
     /// The request of one job: what all share, with what is the item's own in its place.
     pub(super) fn of(&self, item: &Item) -> JobRequest {
         let mut request = self.shared.clone();

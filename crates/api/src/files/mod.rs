@@ -3,7 +3,9 @@
 
 mod inputs;
 mod keep;
+mod part;
 mod upload;
 
 pub(crate) use inputs::{settle, take_in};
-pub(crate) use upload::create_upload;
+pub(crate) use part::PartReader;
+pub(crate) use upload::{WHOLE, check_form, create_upload, late};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_multipart::{Multipart, MultipartError};
+use actix_multipart::Multipart;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -16,15 +16,13 @@ use crate::auth::Caller;
 use crate::body::refuse_compressed;
 use crate::error::ApiError;
 use crate::files::keep::{Incoming, too_large};
+use crate::files::part::PartReader;
 use crate::query::Query;
 use crate::state::ApiState;
 
 /// How long the next bytes may take, and the whole file.
 const NEXT: Duration = Duration::from_secs(30);
-const WHOLE: Duration = Duration::from_secs(600);
-/// Parts that a form may have, and bytes of one that is no file.
-const MAX_PARTS: usize = 16;
-const MAX_FIELD: usize = 64 * 1024;
+pub(crate) const WHOLE: Duration = Duration::from_secs(600);
 /// What a form has besides the file.
 const FORM: u64 = 64 * 1024;
 
@@ -40,6 +38,14 @@ pub(crate) async fn create_upload(
     let taken = tokio::time::timeout(WHOLE, take(&state, &caller, &request, payload)).await;
     let upload = taken.unwrap_or_else(|_elapsed| Err(late()))?;
     Ok(HttpResponse::Created().json(view(&upload)))
+}
+
+/// Refuses what is no form, or is declared to be larger than `files` bytes of files need.
+pub(crate) fn check_form(request: &HttpRequest, files: u64) -> Result<(), ApiError> {
+    if !is_form(request) {
+        return Err(ApiError::new(ErrorCode::UnsupportedMediaType, "Content-Type must be multipart/form-data"));
+    }
+    check_headers(request, files)
 }
 
 fn check_headers(request: &HttpRequest, limit: u64) -> Result<(), ApiError> {
@@ -62,28 +68,20 @@ async fn take(state: &ApiState, caller: &Caller, request: &HttpRequest, payload:
     }
     let body =
         payload.map(|chunk| chunk.map_err(|error| ApiError::bad_request(format!("the body broke off: {error}"))));
-    take_file(state, caller, body).await?.finish().await
+    take_file(Incoming::new(state, caller.owner.clone()), body).await?.finish().await
 }
 
-async fn take_form(state: &ApiState, caller: &Caller, mut form: Multipart) -> Result<Upload, ApiError> {
+async fn take_form(state: &ApiState, caller: &Caller, form: Multipart) -> Result<Upload, ApiError> {
+    let mut form = PartReader::new(form);
     // Nothing is kept before the form has ended as it should.
     let mut incoming = None;
-    let mut parts = 0;
-    while let Some(part) = in_time(form.next()).await? {
-        let mut part = part.map_err(broken)?;
-        parts += 1;
-        if parts > MAX_PARTS {
-            let detail = format!("the form has more than {MAX_PARTS} parts");
-            return Err(ApiError::new(ErrorCode::PayloadTooLarge, detail));
-        }
-        let disposition = part.content_disposition();
-        let is_file = disposition.is_some_and(|it| it.get_filename().is_some() || it.get_name() == Some("file"));
-        if !is_file {
-            skip(&mut part).await?;
+    while let Some(mut part) = form.next().await? {
+        if !part.is_file() {
+            let _passed_over = part.bytes().await?;
         } else if incoming.is_some() {
             return Err(ApiError::fault("", "holds several files; send one at a time"));
         } else {
-            incoming = Some(take_file(state, caller, part.map(|chunk| chunk.map_err(broken))).await?);
+            incoming = Some(part.take(Incoming::new(state, caller.owner.clone())).await?);
         }
     }
     match incoming {
@@ -92,45 +90,24 @@ async fn take_form(state: &ApiState, caller: &Caller, mut form: Multipart) -> Re
     }
 }
 
-async fn skip<S>(part: &mut S) -> Result<(), ApiError>
-where
-    S: Stream<Item = Result<Bytes, MultipartError>> + Unpin,
-{
-    let mut size = 0;
-    while let Some(chunk) = in_time(part.next()).await? {
-        size += chunk.map_err(broken)?.len();
-        if size > MAX_FIELD {
-            let detail = format!("a part of the form that is no file is larger than {MAX_FIELD} bytes");
-            return Err(ApiError::new(ErrorCode::PayloadTooLarge, detail));
-        }
-    }
-    Ok(())
-}
-
 /// All bytes of one file, not yet kept.
-async fn take_file<'a>(
-    state: &'a ApiState,
-    caller: &Caller,
+pub(super) async fn take_file<'a>(
+    mut incoming: Incoming<'a>,
     body: impl Stream<Item = Result<Bytes, ApiError>>,
 ) -> Result<Incoming<'a>, ApiError> {
     let mut body = std::pin::pin!(body);
-    let mut incoming = Incoming::new(state, caller.owner.clone());
     while let Some(chunk) = in_time(body.next()).await? {
         incoming.take(chunk?).await?;
     }
     Ok(incoming)
 }
 
-async fn in_time<T>(next: impl Future<Output = T>) -> Result<T, ApiError> {
+pub(super) async fn in_time<T>(next: impl Future<Output = T>) -> Result<T, ApiError> {
     tokio::time::timeout(NEXT, next).await.map_err(|_elapsed| late())
 }
 
-fn late() -> ApiError {
+pub(crate) fn late() -> ApiError {
     ApiError::late("the file did not arrive in time")
-}
-
-fn broken(error: MultipartError) -> ApiError {
-    ApiError::bad_request(format!("the form can't be read: {error}"))
 }
 
 /// A file as JSON.

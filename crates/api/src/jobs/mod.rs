@@ -30,6 +30,7 @@ pub(crate) use prepare::{Prepared, Rules, prepare};
 pub(crate) use request::JobRequest;
 pub(crate) use stats::job_stats;
 pub(crate) use submit::{Besides, check_callback, check_workflow, submit};
+pub(crate) use view::{fits, too_much};
 
 use gateway_core::JobId;
 

@@ -57,7 +57,7 @@ async fn waiting_for(state: &ApiState, job: &Job) -> Vec<String> {
 }
 
 /// Whether the bytes of `outputs` may stand in one answer.
-pub(super) fn fits(state: &ApiState, outputs: &[Output]) -> bool {
+pub(crate) fn fits(state: &ApiState, outputs: &[Output]) -> bool {
     total(outputs) <= state.parts.files.max_inline_bytes
 }
 
@@ -67,12 +67,17 @@ fn total(outputs: &[Output]) -> u64 {
     here.filter_map(|output| u64::try_from(output.size).ok()).sum()
 }
 
+/// Why they may not.
+pub(crate) fn too_much(state: &ApiState, outputs: &[Output]) -> ApiError {
+    let (total, limit) = (total(outputs), state.parts.files.max_inline_bytes);
+    let detail = format!("the outputs are {total} bytes; at most {limit} are put into one answer");
+    ApiError::new(ErrorCode::PayloadTooLarge, detail)
+}
+
 /// Adds to each output its bytes as Base64.
 async fn insert_bytes(state: &ApiState, outputs: &[Output], views: &mut [Value]) -> Result<(), ApiError> {
-    let (total, limit) = (total(outputs), state.parts.files.max_inline_bytes);
-    if total > limit {
-        let detail = format!("the outputs are {total} bytes; at most {limit} are put into one answer");
-        return Err(ApiError::new(ErrorCode::PayloadTooLarge, detail).recommend(
+    if !fits(state, outputs) {
+        return Err(too_much(state, outputs).recommend(
             "fetch each output by its URL, which GET /outputs/{jobId} lists; an operator can raise MAX_INLINE_BYTES",
         ));
     }

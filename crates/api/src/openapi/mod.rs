@@ -10,6 +10,7 @@ mod components;
 mod examples;
 mod files;
 mod health;
+mod images;
 mod jobs;
 mod mcp;
 mod outputs;
@@ -45,13 +46,14 @@ without tokens asks for none, and whoever reaches it is an administrator.
 
 Every path is served without `/v1`, too. URLs in answers have no host and no `/v1`.";
 
-const TAGS: [(&str, &str); 13] = [
+const TAGS: [(&str, &str); 14] = [
     ("Health", "Whether it lives, whether it can work, what it can do. Asks for no credentials."),
     ("Workflows", "What can be asked for. Administrators change them."),
     ("Jobs", "Submitted, watched, ended."),
     ("Batches", "Many jobs of one workflow at once."),
     ("Uploads", "Files for inputs."),
     ("Outputs", "What jobs made."),
+    ("Images", "OpenAI's images API, for programs that were written for it."),
     ("Webhooks", "Messages to the owners of jobs."),
     ("Agents", "The same as tools of the Model Context Protocol."),
     ("Keys", "Who may call. For administrators."),
@@ -95,6 +97,7 @@ fn operations() -> Vec<Operation> {
         batches::operations(),
         files::operations(),
         outputs::operations(),
+        images::operations(),
         webhooks::operations(),
         mcp::operations(),
         access::operations(),

@@ -58,7 +58,7 @@ fn download(method: &'static str, id: &str) -> Operation {
         .fails(&[ErrorCode::RangeNotSatisfiable, ErrorCode::StorageError])
 }
 
-fn bytes(description: &str, whole: bool) -> Answer {
+pub(super) fn bytes(description: &str, whole: bool) -> Answer {
     let headers = [
         "ETag",
         "Accept-Ranges",

@@ -12,8 +12,8 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::{StreamExt as _, stream};
-use gateway_core::ErrorCode;
 use gateway_core::output::SHOWN_TYPES;
+use gateway_core::{ErrorCode, Scope};
 use gateway_db::Output;
 use gateway_storage::ByteRange;
 
@@ -40,7 +40,7 @@ pub(crate) async fn download_output(
     let (attachment, redirect) = (query.flag("download"), query.flag("redirect"));
     let conversion = convert::wish(&mut query);
     query.check()?;
-    let mut output = find(&state, &caller, &path).await?;
+    let mut output = find_output(&state, caller.scope(), &path.0, &path.1).await?;
     if let Some(conversion) = conversion {
         output = convert::form(&state, &output, conversion).await?;
     }
@@ -49,10 +49,20 @@ pub(crate) async fn download_output(
         let mut response = HttpResponse::Found();
         return Ok(response.insert_header((LOCATION, url)).insert_header((CACHE_CONTROL, "no-store")).finish());
     }
+    deliver(&state, &request, &output, attachment).await
+}
+
+/// The bytes of `output`, or the part of them that `request` asks for.
+pub(crate) async fn deliver(
+    state: &ApiState,
+    request: &HttpRequest,
+    output: &Output,
+    attachment: bool,
+) -> Result<HttpResponse, ApiError> {
     let etag = format!("\"{}\"", output.sha256);
     let headers = request.headers();
     if is_known(headers, &etag) {
-        return Ok(describe(&output, &etag, attachment, StatusCode::NOT_MODIFIED).finish());
+        return Ok(describe(output, &etag, attachment, StatusCode::NOT_MODIFIED).finish());
     }
     let size = u64::try_from(output.size).unwrap_or(0);
     let same = !headers.contains_key(IF_RANGE) || text(headers, IF_RANGE) == etag;
@@ -66,7 +76,7 @@ pub(crate) async fn download_output(
                 .with_header("content-range", format!("bytes */{size}")));
         }
     };
-    let mut response = describe(&output, &etag, attachment, status);
+    let mut response = describe(output, &etag, attachment, status);
     if status == StatusCode::PARTIAL_CONTENT {
         let end = part.start + part.length.saturating_sub(1);
         response.insert_header((CONTENT_RANGE, format!("bytes {}-{end}/{size}", part.start)));
@@ -79,14 +89,14 @@ pub(crate) async fn download_output(
     Ok(response.body(SizedStream::new(part.length, bytes)))
 }
 
-/// The output at `path` (job and file), for whoever may see it and where its bytes are still there.
-pub(super) async fn find(state: &ApiState, caller: &Caller, path: &(String, String)) -> Result<Output, ApiError> {
-    let id = parse_id(&path.0).map_err(|_error| ApiError::output_not_found())?;
+/// The output `file` of `job`, where it is in `scope` and its bytes are still there.
+pub(crate) async fn find_output(state: &ApiState, scope: Scope, job: &str, file: &str) -> Result<Output, ApiError> {
+    let id = parse_id(job).map_err(|_error| ApiError::output_not_found())?;
     let database = &state.parts.database;
-    let job = database.find_job(id, caller.scope()).await?;
+    let job = database.find_job(id, scope).await?;
     job.ok_or_else(ApiError::output_not_found)?;
     let outputs = database.outputs_of(id).await?;
-    let output = outputs.into_iter().find(|output| output.file == path.1).ok_or_else(ApiError::output_not_found)?;
+    let output = outputs.into_iter().find(|output| output.file == file).ok_or_else(ApiError::output_not_found)?;
     match output.removed_at {
         None => Ok(output),
         Some(removed) => {

@@ -5,7 +5,7 @@ use gateway_media::Conversion;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::outputs::{convert, download};
+use crate::outputs::{convert, find_output};
 use crate::state::ApiState;
 use crate::stored::read_all;
 
@@ -17,7 +17,7 @@ pub(crate) async fn read_output(
     file: &str,
     conversion: Option<Conversion>,
 ) -> Result<Bytes, ApiError> {
-    let output = download::find(state, caller, &(job.to_owned(), file.to_owned())).await?;
+    let output = find_output(state, caller.scope(), job, file).await?;
     let output = match conversion {
         Some(conversion) => convert::form(state, &output, conversion).await?,
         None => output,

@@ -48,7 +48,7 @@ pub(crate) fn python() -> Option<PathBuf> {
 }
 
 /// Runs a program that calls the gateway of this test.
-async fn run(mut command: Command) -> Output {
+pub(crate) async fn run(mut command: Command) -> Output {
     command.env("NO_PROXY", "127.0.0.1").env("PYTHONDONTWRITEBYTECODE", "1");
     let output = tokio::task::spawn_blocking(move || command.output());
     output.await.expect("it does not panic").expect("the program runs")
@@ -56,7 +56,7 @@ async fn run(mut command: Command) -> Output {
 
 /// What it said, where it did not end well.
 #[track_caller]
-fn check(output: &Output) {
+pub(crate) fn check(output: &Output) {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
 }

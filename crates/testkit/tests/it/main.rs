@@ -6,6 +6,7 @@ mod api;
 mod comfy;
 mod contract;
 mod delivery;
+mod images;
 mod mcp;
 mod postgres;
 mod privacy;

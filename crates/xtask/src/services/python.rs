@@ -16,6 +16,7 @@ const PACKAGES: &[&str] = &[
     "requests==2.34.2",
     "deno==2.9.8",
     "mcp==2.3.0",
+    "openai==3.57.0",
 ];
 
 /// The path of the interpreter.

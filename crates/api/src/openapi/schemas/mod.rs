@@ -4,6 +4,7 @@
 mod access;
 mod delivery;
 mod health;
+mod images;
 mod jobs;
 mod mcp;
 mod workers;
@@ -15,8 +16,18 @@ use super::build::reference;
 
 /// Every schema but those of problems.
 pub(super) fn all() -> Vec<(&'static str, Value)> {
-    [common(), health::all(), workflows::all(), jobs::all(), delivery::all(), mcp::all(), access::all(), workers::all()]
-        .concat()
+    [
+        common(),
+        health::all(),
+        workflows::all(),
+        jobs::all(),
+        delivery::all(),
+        images::all(),
+        mcp::all(),
+        access::all(),
+        workers::all(),
+    ]
+    .concat()
 }
 
 fn common() -> Vec<(&'static str, Value)> {

@@ -6,7 +6,7 @@ use gateway_core::ErrorCode;
 use gateway_core::allowlist::Allowlist;
 use gateway_db::AuditFilter;
 use gateway_testkit::{Answer, Receiver, TestGateway, tiny_workflow, until};
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     make, nothing, offline, online, png, post, proxied, raw, refused, request, said, somewhere, status, submit, text,
     wish,
 };
+use crate::images::{editor, painter};
 
 /// Where all routes are registered.
 const SOURCE: &str = include_str!("../../../../api/src/routes.rs");
@@ -29,12 +30,14 @@ enum May {
     Anybody,
     /// Whoever is known.
     Callers,
+    /// Whoever has the URL.
+    Holders,
     /// The owner and administrators. To others it is not there, with this code.
     Owner(ErrorCode),
     Administrators,
 }
 
-use May::{Administrators, Anybody, Callers, Owner, Probes};
+use May::{Administrators, Anybody, Callers, Holders, Owner, Probes};
 
 const JOB: May = Owner(ErrorCode::JobNotFound);
 const OUTPUT: May = Owner(ErrorCode::OutputNotFound);
@@ -75,6 +78,10 @@ const TABLE: &[(&str, &str, May)] = &[
     ("POST", "/batches/{id}/webhooks/{delivery}/redeliver", BATCH),
     ("POST", "/uploads", Callers),
     ("POST", "/mcp", Callers),
+    ("POST", "/images/generations", Callers),
+    ("POST", "/images/edits", Callers),
+    ("GET", "/images/files/{token}/{file}", Holders),
+    ("HEAD", "/images/files/{token}/{file}", Holders),
     ("GET", "/outputs/{id}", JOB),
     ("GET", "/outputs/{id}/{file}", OUTPUT),
     ("HEAD", "/outputs/{id}/{file}", OUTPUT),
@@ -103,6 +110,8 @@ struct Things {
     /// A batch that has ended, and the message about it.
     batch: String,
     told: String,
+    /// What makes a URL of a picture good.
+    token: String,
     worker: String,
     spare: String,
 }
@@ -118,6 +127,7 @@ impl Things {
             delivery: none(),
             batch: none(),
             told: none(),
+            token: none(),
             worker: none(),
             spare: none(),
         }
@@ -145,7 +155,7 @@ impl Things {
 
     fn filled(&self, template: &str, id: &str) -> String {
         let delivery = if template.starts_with("/batches") { &self.told } else { &self.delivery };
-        template.replace("{id}", id).replace("{delivery}", delivery).replace("{file}", "image_001.png")
+        template.replace("{id}", id).replace("{delivery}", delivery).replace("{token}", &self.token).replace("{file}", "image_001.png")
     }
 }
 
@@ -166,6 +176,7 @@ fn body(method: &str, template: &str) -> Option<Value> {
             json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
         }
         ("POST", "/keys") => json!({"name": "other"}),
+        ("POST", "/images/generations") => json!({"model": "painter", "prompt": CANARY}),
         _ => return None,
     })
 }
@@ -182,16 +193,29 @@ async fn call(test: &TestGateway, shown: &Shown, method: &str, template: &str, p
     let mut asked = request(test, shown, Method::from_bytes(method.as_bytes()).expect("a method"), path);
     if template == "/uploads" {
         asked = asked.body(png());
+    } else if template == "/images/edits" {
+        asked = edit(asked);
     } else if let Some(body) = body(method, template) {
         asked = asked.json(&body);
     }
     answer(asked).await
 }
 
+/// The form that asks for a picture to be changed.
+fn edit(asked: RequestBuilder) -> RequestBuilder {
+    let head = "--x\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\nred\r\n--x\r\nContent-Disposition: \
+                form-data; name=\"model\"\r\n\r\neditor\r\n--x\r\nContent-Disposition: form-data; name=\"image\"; \
+                filename=\"a.png\"\r\n\r\n";
+    let form = [head.as_bytes(), &png(), b"\r\n--x--\r\n"].concat();
+    asked.header("content-type", "multipart/form-data; boundary=x").body(form)
+}
+
 /// Makes all that the routes are asked about.
 async fn prepare(test: &TestGateway, receiver: &Receiver) -> Things {
     let (alice, url) = (key(ALICE), receiver.url("/hook"));
     test.register("spare", tiny_workflow()).await;
+    test.register("painter", painter()).await;
+    test.register("editor", editor(false)).await;
     let mut job = wish("tiny", json!({"color": 7}));
     (job["metadata"], job["callbackUrl"]) = (json!({"note": CANARY}), json!(url));
     let done = submit(test, &alice, &job, 202).await;
@@ -203,8 +227,11 @@ async fn prepare(test: &TestGateway, receiver: &Receiver) -> Things {
     let delivery = delivered(test, &format!("/jobs/{done}/webhooks")).await;
     let told = delivered(test, &format!("/batches/{batch}/webhooks")).await;
     let worker = text(&test.get("/workers").await.expect(200).json(), "/items/0/id");
+    let made = post(test, &alice, "/images/generations", &json!({"model": "painter", "prompt": CANARY})).await;
+    let url = text(&made.expect(200).json(), "/data/0/url");
+    let token = url.rsplit('/').nth(1).expect("a token").to_owned();
     let spare = make(test, json!({"name": "spare"})).await.id;
-    Things { done, waiting, going, delivery, batch, told, worker, spare }
+    Things { done, waiting, going, delivery, batch, told, token, worker, spare }
 }
 
 /// Waits until the one message in the log at `path` was taken; gives its id.
@@ -270,6 +297,7 @@ async fn bad_credentials_open_no_route_and_are_all_answered_alike() {
                 (Probes, _) => assert!(matches!(answer.status, 200 | 503), "{line}"),
                 (_, "both headers") => assert_eq!(answer.status, 400, "{line}"),
                 (Anybody, _) => assert_eq!(answer.status, 200, "{line}"),
+                (Holders, _) => assert_eq!(answer.status, 404, "{line}"),
                 _ => {
                     assert_eq!(answer.status, 401, "{line}");
                     assert!(answer.header("www-authenticate").starts_with("Bearer "), "{line}");
@@ -306,7 +334,7 @@ async fn a_user_may_do_its_own_and_sees_nothing_else_and_an_administrator_may_do
         assert!(!seen.contains(CANARY) && !seen.contains(&things.done) && !seen.contains(&things.batch), "{line}");
         let of_alice = call(&test, &alice, method, template, &path).await;
         match may {
-            Probes | Anybody | Callers => {
+            Probes | Anybody | Callers | Holders => {
                 allowed(&of_bob, &line);
                 allowed(&of_alice, &line);
             }

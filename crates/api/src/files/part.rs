@@ -1,0 +1,87 @@
+//! The parts of a form, one after the other, each within bounds of size and time.
+
+use actix_multipart::{Field, Multipart, MultipartError};
+use futures_util::StreamExt as _;
+use gateway_core::ErrorCode;
+use gateway_db::Upload;
+
+use super::keep::Incoming;
+use super::upload::{in_time, take_file};
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::state::ApiState;
+
+/// Parts that a form may have, and bytes of one that is no file.
+const MAX_PARTS: usize = 32;
+const MAX_FIELD: usize = 64 * 1024;
+
+/// Reads a form.
+pub(crate) struct PartReader {
+    form: Multipart,
+    parts: usize,
+}
+
+impl PartReader {
+    pub(crate) fn new(form: Multipart) -> Self {
+        Self { form, parts: 0 }
+    }
+
+    /// The next part, until there is none.
+    pub(crate) async fn next(&mut self) -> Result<Option<Part>, ApiError> {
+        let Some(part) = in_time(self.form.next()).await? else { return Ok(None) };
+        self.parts += 1;
+        if self.parts > MAX_PARTS {
+            let detail = format!("the form has more than {MAX_PARTS} parts");
+            return Err(ApiError::new(ErrorCode::PayloadTooLarge, detail));
+        }
+        Ok(Some(Part(part.map_err(broken)?)))
+    }
+}
+
+/// One part. It has to be read to its end before the next.
+pub(crate) struct Part(Field);
+
+impl Part {
+    /// Its name; empty where it has none.
+    pub(crate) fn name(&self) -> &str {
+        self.0.name().unwrap_or_default()
+    }
+
+    /// Whether it says so.
+    pub(super) fn is_file(&self) -> bool {
+        self.0.content_disposition().is_some_and(|it| it.get_filename().is_some()) || self.name() == "file"
+    }
+
+    /// It as text.
+    pub(crate) async fn text(&mut self) -> Result<String, ApiError> {
+        let bytes = self.bytes().await?;
+        String::from_utf8(bytes).map_err(|_error| ApiError::bad_request("a part of the form is not UTF-8"))
+    }
+
+    /// All bytes of what is no file.
+    pub(super) async fn bytes(&mut self) -> Result<Vec<u8>, ApiError> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = in_time(self.0.next()).await? {
+            bytes.extend_from_slice(&chunk.map_err(broken)?);
+            if bytes.len() > MAX_FIELD {
+                let detail = format!("a part of the form that is no file is larger than {MAX_FIELD} bytes");
+                return Err(ApiError::new(ErrorCode::PayloadTooLarge, detail));
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// It as a file that comes with a request for a job.
+    pub(crate) async fn file(&mut self, state: &ApiState, caller: &Caller) -> Result<Upload, ApiError> {
+        self.take(Incoming::with_job(state, caller.owner.clone())).await?.finish().await
+    }
+
+    /// All of its bytes, not yet kept.
+    pub(super) async fn take<'a>(&mut self, incoming: Incoming<'a>) -> Result<Incoming<'a>, ApiError> {
+        take_file(incoming, (&mut self.0).map(|chunk| chunk.map_err(broken))).await
+    }
+}
+
+fn broken(error: MultipartError) -> ApiError {
+    ApiError::bad_request(format!("the form can't be read: {error}"))
+}

@@ -1,0 +1,117 @@
+//! `POST /images/generations` and `POST /images/edits`: a job a picture, accepted together, and the answer when they
+//! have ended.
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use gateway_config::ImageModel;
+use gateway_core::ErrorCode;
+use serde_json::{Map, Value};
+
+use super::inputs::{Files, inputs};
+use super::request::{self, Wish};
+use super::{answer, form};
+use crate::auth::Caller;
+use crate::batches::{BatchRequest, accept_batch, known_batch};
+use crate::body::read_object;
+use crate::correlate::CorrelationId;
+use crate::error::ApiError;
+use crate::jobs::{JobRequest, check_workflow, idempotency};
+use crate::query::Query;
+use crate::state::ApiState;
+
+/// Pictures of a prompt.
+pub(crate) async fn generate_images(
+    state: Data<ApiState>,
+    caller: Caller,
+    correlation: CorrelationId,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    Query::read(&request, &[])?.check()?;
+    let body = read_object(&request, payload, state.parts.http.max_job_bytes).await?;
+    let call = Call { state, caller, correlation, request };
+    call.answer(body, Files::default()).await
+}
+
+/// Pictures of a picture and a prompt; with a mask, of its masked part.
+pub(crate) async fn edit_images(
+    state: Data<ApiState>,
+    caller: Caller,
+    correlation: CorrelationId,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    Query::read(&request, &[])?.check()?;
+    let form::Form { fields, files } = form::read(&state, &caller, &request, payload).await?;
+    if files.image.is_none() {
+        return Err(ApiError::fault("/image", "is missing"));
+    }
+    let call = Call { state, caller, correlation, request };
+    call.answer(fields, files).await
+}
+
+/// A request, and what it is answered with.
+struct Call {
+    state: Data<ApiState>,
+    caller: Caller,
+    correlation: CorrelationId,
+    request: HttpRequest,
+}
+
+impl Call {
+    async fn answer(self, mut body: Map<String, Value>, files: Files) -> Result<HttpResponse, ApiError> {
+        let key = idempotency::key(&self.request, &body)?;
+        body.retain(|name, _| !form::DIGESTS.contains(&name.as_str()));
+        let wish = request::read(body)?;
+        let known = match &key {
+            Some(key) => self.state.parts.database.find_request(&self.caller.owner, key).await?,
+            None => None,
+        };
+        let ids = match known {
+            Some(known) => known_batch(&self.state, known).await?.jobs,
+            None => {
+                let request = BatchRequest::equal(self.job(&wish, &files).await?, wish.count);
+                accept_batch(&self.state, &self.caller, &self.correlation, request, key).await?.jobs
+            }
+        };
+        answer::wait(&self.state, &ids).await?;
+        let body = answer::body(&self.state, &self.caller, &self.request, &ids, &wish).await?;
+        Ok(HttpResponse::Ok().json(body))
+    }
+
+    /// The job that each picture is.
+    async fn job(&self, wish: &Wish, files: &Files) -> Result<JobRequest, ApiError> {
+        let workflow_id = workflow(&self.state, wish, files)?;
+        check_workflow(&self.caller, &workflow_id)?;
+        let ready = self.state.workflow(&workflow_id).await?;
+        let inputs = inputs(&ready.record.summary.input_schema, wish, files).map_err(ApiError::invalid)?;
+        let metadata = wish.user.iter().map(|user| (String::from("user"), Value::from(user.as_str()))).collect();
+        Ok(JobRequest {
+            workflow_id,
+            inputs,
+            metadata,
+            cache: true,
+            output: wish.output.clone(),
+            ..JobRequest::default()
+        })
+    }
+}
+
+/// The workflow behind the model that is asked for.
+fn workflow(state: &ApiState, wish: &Wish, files: &Files) -> Result<String, ApiError> {
+    let unknown = || {
+        ApiError::new(ErrorCode::WorkflowNotFound, "there is no such model").recommend(
+            "name a workflow as the model (GET /workflows lists them); an operator maps others with OPENAI_MODELS",
+        )
+    };
+    let ImageModel { generate, edit, inpaint } =
+        state.parts.images.models.find(wish.model.as_deref()).ok_or_else(unknown)?;
+    let (found, what) = match files {
+        Files { image: None, .. } => (Some(generate), "generates pictures"),
+        Files { mask: None, .. } => (edit, "edits pictures"),
+        Files { .. } => (inpaint, "edits pictures with a mask"),
+    };
+    found.ok_or_else(|| {
+        ApiError::fault("/model", format!("has no workflow that {what}; an operator names one in OPENAI_MODELS"))
+    })
+}
