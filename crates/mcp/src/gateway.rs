@@ -144,7 +144,7 @@ pub struct PageWish {
     /// Of this workflow.
     pub workflow_id: Option<String>,
     /// So many at most, 1 to 100.
-    pub limit: Option<u8>,
+    pub limit: Option<u32>,
     /// Those behind the page that ended with it.
     pub cursor: Option<String>,
 }

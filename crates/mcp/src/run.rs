@@ -32,8 +32,10 @@ impl<G: Gateway> Server<G> {
         let (sender, receiver) = watch::channel(Progress::default());
         let token = context.meta.get_progress_token();
         tokio::select! {
-            followed = self.gateway.follow(&id, &sender) => Ok(self.followed(&id, followed).await),
+            // What there is to be told is told before the end of the job is.
+            biased;
             never = progress::tell(&context.peer, token, receiver) => match never {},
+            followed = self.gateway.follow(&id, &sender) => Ok(self.followed(&id, followed).await),
             () = departure.happens() => Ok(self.given_up(&id, departure.cancels).await),
             () = tokio::time::sleep(self.limits.wait) => {
                 let why = format!("it has been waited for {} s", self.limits.wait.as_secs());

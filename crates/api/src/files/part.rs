@@ -11,27 +11,28 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::state::ApiState;
 
-/// Parts that a form may have, and bytes of one that is no file.
-const MAX_PARTS: usize = 32;
+/// Bytes that a part may have which is no file.
 const MAX_FIELD: usize = 64 * 1024;
 
 /// Reads a form.
 pub(crate) struct PartReader {
     form: Multipart,
+    /// How many parts there were, and may be.
     parts: usize,
+    max_parts: usize,
 }
 
 impl PartReader {
-    pub(crate) fn new(form: Multipart) -> Self {
-        Self { form, parts: 0 }
+    pub(crate) fn new(form: Multipart, max_parts: usize) -> Self {
+        Self { form, parts: 0, max_parts }
     }
 
     /// The next part, until there is none.
     pub(crate) async fn next(&mut self) -> Result<Option<Part>, ApiError> {
         let Some(part) = in_time(self.form.next()).await? else { return Ok(None) };
         self.parts += 1;
-        if self.parts > MAX_PARTS {
-            let detail = format!("the form has more than {MAX_PARTS} parts");
+        if self.parts > self.max_parts {
+            let detail = format!("the form has more than {} parts", self.max_parts);
             return Err(ApiError::new(ErrorCode::PayloadTooLarge, detail));
         }
         Ok(Some(Part(part.map_err(broken)?)))

@@ -23,6 +23,8 @@ use crate::state::ApiState;
 /// How long the next bytes may take, and the whole file.
 const NEXT: Duration = Duration::from_secs(30);
 pub(crate) const WHOLE: Duration = Duration::from_secs(600);
+/// Parts that a form may have.
+const MAX_PARTS: usize = 16;
 /// What a form has besides the file.
 const FORM: u64 = 64 * 1024;
 
@@ -72,7 +74,7 @@ async fn take(state: &ApiState, caller: &Caller, request: &HttpRequest, payload:
 }
 
 async fn take_form(state: &ApiState, caller: &Caller, form: Multipart) -> Result<Upload, ApiError> {
-    let mut form = PartReader::new(form);
+    let mut form = PartReader::new(form, MAX_PARTS);
     // Nothing is kept before the form has ended as it should.
     let mut incoming = None;
     while let Some(mut part) = form.next().await? {

@@ -14,6 +14,9 @@ use crate::state::ApiState;
 /// Under these names the fields hold which files came: two forms with other files are not the same request.
 pub(super) const DIGESTS: [&str; 2] = ["image", "mask"];
 
+/// Parts that a form may have: two files, and fields with inputs of the workflow among them.
+const MAX_PARTS: usize = 64;
+
 /// What a form holds.
 pub(super) struct Form {
     pub(super) fields: Map<String, Value>,
@@ -28,7 +31,7 @@ pub(super) async fn read(
     payload: Payload,
 ) -> Result<Form, ApiError> {
     check_form(request, state.parts.files.max_upload_bytes.saturating_mul(2))?;
-    let form = PartReader::new(Multipart::new(request.headers(), payload));
+    let form = PartReader::new(Multipart::new(request.headers(), payload), MAX_PARTS);
     let read = tokio::time::timeout(crate::files::WHOLE, read_parts(state, caller, form)).await;
     read.unwrap_or_else(|_elapsed| Err(late()))
 }

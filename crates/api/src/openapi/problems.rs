@@ -66,6 +66,18 @@ fn schema(status: u16) -> Value {
                 "items": reference("schemas", "Fault"),
                 "description": "Each fault with its place.",
             },
+            "error": {
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["message", "type", "param", "code"],
+                "properties": {
+                    "message": {"type": "string"},
+                    "type": {"type": "string"},
+                    "param": {"type": ["string", "null"]},
+                    "code": {"type": "string"},
+                },
+                "description": "The same in the words of OpenAI's API. Below /images/ alone.",
+            },
         },
     })
 }

@@ -60,7 +60,7 @@ fn plan<Q: QueryFragment<MultiBackend>>(connection: &mut Conn, query: Q) -> Stri
     lines.join("\n")
 }
 
-/// A million jobs: nearly all ended, a few wait or run, of many owners.
+/// A million jobs: nearly all ended, a few wait or run, of many owners. A message about each of some of them, most sent.
 fn fill(connection: &mut Conn) {
     let (series, id) = match connection {
         Conn::Postgres(_) => ("generate_series(1, {JOBS}) AS s(n)", "lpad(to_hex(n), 8, '0')"),
@@ -80,6 +80,11 @@ fn fill(connection: &mut Conn) {
          FROM {series}"
     );
     connection.batch_execute(&insert).unwrap();
+    let messages = "INSERT INTO deliveries (id, owner, subject_id, event, url, host, body, correlation_id, status, next_at, created_at)
+         SELECT id, owner, id, 'job.succeeded', 'https://example.com', 'example.com:443', '{}', 'c',
+            CASE WHEN created_at % 1000 = 0 THEN 'pending' ELSE 'delivered' END, created_at, created_at
+         FROM jobs WHERE created_at <= 100000";
+    connection.batch_execute(messages).unwrap();
     connection.batch_execute("ANALYZE").unwrap();
 }
 

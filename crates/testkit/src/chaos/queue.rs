@@ -98,15 +98,15 @@ pub(super) async fn away(place: &Place) -> Found {
     // The first calls find out that it is away.
     let settled = away.get(away.len() / 4..).unwrap_or_default();
     let (usual, without) = (p99(&before), p99(settled));
-    let refused = away.iter().filter(|job| !job.refusals.is_empty()).count();
+    let refusals: Vec<_> = away.iter().flat_map(|job| &job.refusals).collect();
     let all: Vec<Submitted> = before.into_iter().chain(away.clone()).chain(after).collect();
     let (mut audit, _stack) = trial.audit(&all).await;
     all_succeeded(&mut audit);
     if idle.is_none() {
         audit.broken.push(format!("what came before was not done after {} s", DEADLINE.as_secs()));
     }
-    if refused > 0 {
-        audit.broken.push(format!("{refused} POSTs were answered with another status than 202"));
+    if !refusals.is_empty() {
+        audit.broken.push(format!("POSTs were answered with another status than 202: {refusals:?}"));
     }
     // What each machine can show at leisure; too few jobs say nothing in seconds.
     if place.scale == Scale::Full && without > usual * 1.5 {

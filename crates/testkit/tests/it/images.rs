@@ -42,7 +42,8 @@ pub(crate) fn editor(masked: bool) -> Value {
     graph["1"] = json!({"class_type": "LoadImage", "inputs": {"image": "{{photo}}"}});
     let mut properties = json!({"prompt": {"type": "string"}, "photo": {"type": "object", "format": "image"}});
     if masked {
-        graph["5"] = json!({"class_type": "LoadImageMask", "inputs": {"image": "{{where}}", "channel": "{{mask_channel}}"}});
+        graph["5"] =
+            json!({"class_type": "LoadImageMask", "inputs": {"image": "{{where}}", "channel": "{{mask_channel}}"}});
         graph["6"] = json!({"class_type": "MaskToImage", "inputs": {"mask": ["5", 0]}});
         graph["2"]["inputs"]["images"] = json!(["6", 0]);
         properties["where"] = json!({"type": "object", "format": "mask"});

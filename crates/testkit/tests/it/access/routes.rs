@@ -155,7 +155,11 @@ impl Things {
 
     fn filled(&self, template: &str, id: &str) -> String {
         let delivery = if template.starts_with("/batches") { &self.told } else { &self.delivery };
-        template.replace("{id}", id).replace("{delivery}", delivery).replace("{token}", &self.token).replace("{file}", "image_001.png")
+        template
+            .replace("{id}", id)
+            .replace("{delivery}", delivery)
+            .replace("{token}", &self.token)
+            .replace("{file}", "image_001.png")
     }
 }
 
@@ -176,7 +180,7 @@ fn body(method: &str, template: &str) -> Option<Value> {
             json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
         }
         ("POST", "/keys") => json!({"name": "other"}),
-        ("POST", "/images/generations") => json!({"model": "painter", "prompt": CANARY}),
+        ("POST", "/images/generations") => json!({"model": "painter", "prompt": "a kite"}),
         _ => return None,
     })
 }
@@ -227,7 +231,7 @@ async fn prepare(test: &TestGateway, receiver: &Receiver) -> Things {
     let delivery = delivered(test, &format!("/jobs/{done}/webhooks")).await;
     let told = delivered(test, &format!("/batches/{batch}/webhooks")).await;
     let worker = text(&test.get("/workers").await.expect(200).json(), "/items/0/id");
-    let made = post(test, &alice, "/images/generations", &json!({"model": "painter", "prompt": CANARY})).await;
+    let made = post(test, &alice, "/images/generations", &json!({"model": "painter", "prompt": "a kite"})).await;
     let url = text(&made.expect(200).json(), "/data/0/url");
     let token = url.rsplit('/').nth(1).expect("a token").to_owned();
     let spare = make(test, json!({"name": "spare"})).await.id;
@@ -304,7 +308,10 @@ async fn bad_credentials_open_no_route_and_are_all_answered_alike() {
                     failures += usize::from(*what != "nothing");
                     if *method != "HEAD" && *what != "nothing" {
                         refused(&answer, ErrorCode::AuthFailed);
-                        assert_eq!(first.get_or_insert_with(|| said(&answer)), &said(&answer), "{line}");
+                        let mut told = said(&answer);
+                        // Where the same is said in another API's words, too.
+                        told.as_object_mut().and_then(|fields| fields.remove("error"));
+                        assert_eq!(first.get_or_insert_with(|| told.clone()), &told, "{line}");
                     }
                 }
             }

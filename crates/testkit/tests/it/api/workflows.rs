@@ -71,7 +71,7 @@ async fn a_workflow_is_registered_read_replaced_and_removed() {
     assert_eq!((fields(&list), &list["nextCursor"]), (vec!["items", "nextCursor"], &Value::Null));
     let ids: Vec<&str> = list["items"].as_array().unwrap().iter().filter_map(|item| item["id"].as_str()).collect();
     assert_eq!(ids, ["mine", "tiny"]);
-    assert_eq!(fields(&list["items"][0]), ["createdAt", "description", "id", "name", "updatedAt", "version"]);
+    assert_eq!(fields(&list["items"][0]), ["createdAt", "description", "id", "mayRun", "name", "updatedAt", "version"]);
 
     let replaced = put(&test, "/workflows/mine", &sized(16), Some("\"1\"")).await.expect(200);
     assert_eq!((replaced.header("etag"), &replaced.json()["version"]), ("\"2\"", &json!(2)));
