@@ -22,7 +22,7 @@ use tracing::{Instrument as _, Span};
 use crate::auth::{Caller, LimitHeaders};
 use crate::connection::{Connection, until_sent};
 use crate::error::ApiError;
-use crate::images::{OpenAiError, is_image_api};
+use crate::images::{OpenAiError, is_image_api, is_link};
 use crate::metrics;
 use crate::routes::Route;
 
@@ -235,7 +235,9 @@ fn log_response(
     let route = request.app_data::<Route>().map(|route| route.0);
     let extensions = request.extensions();
     let actor = extensions.get::<Caller>().map(|caller| caller.actor.as_str());
-    let told = Told { method, route, path: Some(request.path()), actor, status: response.status(), code, started };
+    // Whoever reads of such a URL could use it.
+    let path = Some(request.path()).filter(|path| !is_link(path));
+    let told = Told { method, route, path, actor, status: response.status(), code, started };
     log(&told, trace);
 }
 

@@ -3,6 +3,7 @@
 mod admin;
 mod audit;
 mod auth;
+mod base;
 mod batches;
 mod body;
 mod connection;

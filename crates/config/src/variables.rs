@@ -115,7 +115,11 @@ pub const VARIABLES: &[Variable] = &[
         "",
         "Models of OpenAI's images API: `model=workflow/edit-workflow/inpaint-workflow`, comma-separated; the last two may be left out",
     ),
-    plain("PUBLIC_URL", "", "What URLs of that API begin with (empty = the host that the request names)"),
+    plain(
+        "PUBLIC_URL",
+        "",
+        "What whole URLs in answers of that API and to agents begin with (empty = the host that the request names)",
+    ),
     plain("MCP_WAIT_SECONDS", "600", "How long a call of a tool (MCP) waits for its job, 1–21600"),
     plain(
         "MCP_INLINE_BYTES",

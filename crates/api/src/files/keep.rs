@@ -20,7 +20,7 @@ const REFUSED: Duration = Duration::from_secs(600);
 const LARGEST_PICTURE: u64 = 64 << 20;
 
 /// A file on its way in.
-pub(super) struct Incoming<'a> {
+pub(crate) struct Incoming<'a> {
     state: &'a ApiState,
     owner: Owner,
     id: UploadId,
@@ -50,7 +50,7 @@ impl<'a> Incoming<'a> {
     }
 
     /// One that comes with a request for a job.
-    pub(super) fn with_job(state: &'a ApiState, owner: Owner) -> Self {
+    pub(crate) fn with_job(state: &'a ApiState, owner: Owner) -> Self {
         let incoming = Self::new(state, owner);
         let ttl = if state.parts.access.privacy { incoming.ttl.min(REFUSED) } else { incoming.ttl };
         Self { ttl, ..incoming }
@@ -98,7 +98,7 @@ impl<'a> Incoming<'a> {
     }
 
     /// All bytes are there: stores what is left, and keeps the record.
-    pub(super) async fn finish(mut self) -> Result<Upload, ApiError> {
+    pub(crate) async fn finish(mut self) -> Result<Upload, ApiError> {
         if matches!(self.progress, Progress::Unknown) {
             self.begin_small().await?;
         }

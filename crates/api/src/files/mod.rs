@@ -7,5 +7,6 @@ mod part;
 mod upload;
 
 pub(crate) use inputs::{settle, take_in};
+pub(crate) use keep::Incoming;
 pub(crate) use part::PartReader;
 pub(crate) use upload::{WHOLE, check_form, create_upload, late};

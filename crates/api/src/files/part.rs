@@ -3,13 +3,10 @@
 use actix_multipart::{Field, Multipart, MultipartError};
 use futures_util::StreamExt as _;
 use gateway_core::ErrorCode;
-use gateway_db::Upload;
 
 use super::keep::Incoming;
 use super::upload::{in_time, take_file};
-use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::state::ApiState;
 
 /// Bytes that a part may have which is no file.
 const MAX_FIELD: usize = 64 * 1024;
@@ -72,13 +69,8 @@ impl Part {
         Ok(bytes)
     }
 
-    /// It as a file that comes with a request for a job.
-    pub(crate) async fn file(&mut self, state: &ApiState, caller: &Caller) -> Result<Upload, ApiError> {
-        self.take(Incoming::with_job(state, caller.owner.clone())).await?.finish().await
-    }
-
     /// All of its bytes, not yet kept.
-    pub(super) async fn take<'a>(&mut self, incoming: Incoming<'a>) -> Result<Incoming<'a>, ApiError> {
+    pub(crate) async fn take<'a>(&mut self, incoming: Incoming<'a>) -> Result<Incoming<'a>, ApiError> {
         take_file(incoming, (&mut self.0).map(|chunk| chunk.map_err(broken))).await
     }
 }

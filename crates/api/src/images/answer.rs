@@ -11,26 +11,20 @@ use serde_json::{Value, json};
 
 use super::links::link;
 use super::request::Wish;
-use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::jobs::{Follower, Step, fits, too_much};
-use crate::outputs::read_output;
+use crate::jobs::{Follower, fits, too_much};
 use crate::state::ApiState;
+use crate::stored::read_all;
 
-/// How long a request waits for its pictures: as long as that API's own clients do.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// How long a request waits for its pictures: a little less than that API's own clients do, so that they hear why.
+const PATIENCE: Duration = Duration::from_secs(570);
 
 /// Waits until all of `ids` have ended.
 pub(super) async fn wait(state: &ApiState, ids: &[JobId]) -> Result<(), ApiError> {
     let all = async {
         for id in ids {
-            let mut follower = Follower::new(state, *id);
-            loop {
-                match follower.next().await {
-                    Step::Progress(_) => {}
-                    Step::Ended => break,
-                    Step::Stopping => return Err(again(ErrorCode::QueueUnavailable, "the gateway is being stopped")),
-                }
+            if !Follower::new(state, *id).until_ended().await {
+                return Err(again(ErrorCode::QueueUnavailable, "the gateway is being stopped"));
             }
         }
         Ok(())
@@ -48,7 +42,6 @@ fn again(code: ErrorCode, detail: &str) -> ApiError {
 /// The body of the answer, or why there are no pictures.
 pub(super) async fn body(
     state: &ApiState,
-    caller: &Caller,
     request: &HttpRequest,
     ids: &[JobId],
     wish: &Wish,
@@ -69,7 +62,7 @@ pub(super) async fn body(
     let data = if wish.links {
         pictures.iter().map(|(id, output)| json!({"url": link(state, request, *id, &output.file)})).collect()
     } else {
-        bytes(state, caller, pictures).await?
+        bytes(state, &pictures).await?
     };
     let mut body = json!({"created": created.as_millis() / 1000, "data": data});
     if let (Some(body), Some(format)) = (body.as_object_mut(), &wish.output.format) {
@@ -78,19 +71,22 @@ pub(super) async fn body(
     Ok(body)
 }
 
-/// The fault of a job that has not succeeded.
+/// The fault of a job that has not succeeded. The gateway has tried again where that could help: that API's clients, which
+/// would make new jobs, are told not to.
 fn check(job: &Job) -> Result<(), ApiError> {
+    let failed = |error: ApiError| Err(error.with_header("x-should-retry", "false"));
     match (job.status, &job.error) {
         (JobStatus::Succeeded, _) => Ok(()),
         (_, Some(error)) => {
-            let failed = ApiError::new(error.code, format!("job {} failed: {}", job.id, error.message));
-            Err(error.recommendation.iter().fold(failed, |failed, text| failed.recommend(text)))
+            let told = ApiError::new(error.code, format!("job {} failed: {}", job.id, error.message));
+            failed(error.recommendation.iter().fold(told, |told, text| told.recommend(text)))
         }
-        (status, None) => Err(ApiError::new(ErrorCode::Conflict, format!("job {} is {status}", job.id))),
+        (status, None) => failed(ApiError::new(ErrorCode::Conflict, format!("job {} is {status}", job.id))),
     }
 }
 
-async fn bytes(state: &ApiState, caller: &Caller, pictures: Vec<(JobId, Output)>) -> Result<Vec<Value>, ApiError> {
+/// Each picture as Base64.
+async fn bytes(state: &ApiState, pictures: &[(JobId, Output)]) -> Result<Vec<Value>, ApiError> {
     let outputs: Vec<Output> = pictures.iter().map(|(_, output)| output.clone()).collect();
     if !fits(state, &outputs) {
         return Err(
@@ -98,9 +94,11 @@ async fn bytes(state: &ApiState, caller: &Caller, pictures: Vec<(JobId, Output)>
         );
     }
     let mut data = Vec::new();
-    for (id, output) in pictures {
-        let bytes = read_output(state, caller, &id.to_string(), &output.file, None).await?;
-        data.push(json!({"b64_json": STANDARD.encode(bytes)}));
+    for output in outputs {
+        if output.removed_at.is_some() {
+            return Err(ApiError::new(ErrorCode::Gone, "the pictures were removed because they were old"));
+        }
+        data.push(json!({"b64_json": STANDARD.encode(read_all(state, &output.storage_key).await?)}));
     }
     Ok(data)
 }

@@ -4,7 +4,7 @@
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use gateway_config::ImageModel;
-use gateway_core::ErrorCode;
+use gateway_core::{ErrorCode, Fault};
 use serde_json::{Map, Value};
 
 use super::inputs::{Files, inputs};
@@ -61,7 +61,9 @@ struct Call {
 impl Call {
     async fn answer(self, mut body: Map<String, Value>, files: Files) -> Result<HttpResponse, ApiError> {
         let key = idempotency::key(&self.request, &body)?;
-        body.retain(|name, _| !form::DIGESTS.contains(&name.as_str()));
+        if files.image.is_some() {
+            body.retain(|name, _| !form::DIGESTS.contains(&name.as_str()));
+        }
         let wish = request::read(body)?;
         let known = match &key {
             Some(key) => self.state.parts.database.find_request(&self.caller.owner, key).await?,
@@ -71,11 +73,11 @@ impl Call {
             Some(known) => known_batch(&self.state, known).await?.jobs,
             None => {
                 let request = BatchRequest::equal(self.job(&wish, &files).await?, wish.count);
-                accept_batch(&self.state, &self.caller, &self.correlation, request, key).await?.jobs
+                accept_batch(&self.state, &self.caller, &self.correlation, request, key).await.map_err(as_sent)?.jobs
             }
         };
         answer::wait(&self.state, &ids).await?;
-        let body = answer::body(&self.state, &self.caller, &self.request, &ids, &wish).await?;
+        let body = answer::body(&self.state, &self.request, &ids, &wish).await?;
         Ok(HttpResponse::Ok().json(body))
     }
 
@@ -84,7 +86,7 @@ impl Call {
         let workflow_id = workflow(&self.state, wish, files)?;
         check_workflow(&self.caller, &workflow_id)?;
         let ready = self.state.workflow(&workflow_id).await?;
-        let inputs = inputs(&ready.record.summary.input_schema, wish, files).map_err(ApiError::invalid)?;
+        let inputs = inputs(&ready.workflow, wish, files).map_err(ApiError::invalid)?;
         let metadata = wish.user.iter().map(|user| (String::from("user"), Value::from(user.as_str()))).collect();
         Ok(JobRequest {
             workflow_id,
@@ -95,6 +97,20 @@ impl Call {
             ..JobRequest::default()
         })
     }
+}
+
+/// `error` with the places that faults of inputs have in a request of that API.
+fn as_sent(error: ApiError) -> ApiError {
+    if error.code != ErrorCode::ValidationError {
+        return error;
+    }
+    let place = |path: &str| match path.strip_prefix("/inputs") {
+        Some("/width" | "/height") => String::from("/size"),
+        Some(input) => input.to_owned(),
+        None => path.to_owned(),
+    };
+    let faults = error.faults.into_iter().map(|fault| Fault::new(place(&fault.path), fault.message)).collect();
+    ApiError { recommendation: error.recommendation, ..ApiError::invalid(faults) }
 }
 
 /// The workflow behind the model that is asked for.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::inputs::Files;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::files::{PartReader, check_form, late};
+use crate::files::{Incoming, PartReader, check_form, late};
 use crate::state::ApiState;
 
 /// Under these names the fields hold which files came: two forms with other files are not the same request.
@@ -37,28 +37,32 @@ pub(super) async fn read(
 }
 
 async fn read_parts(state: &ApiState, caller: &Caller, mut form: PartReader) -> Result<Form, ApiError> {
-    let (mut fields, mut files) = (Map::new(), Files::default());
+    let mut fields = Map::new();
+    // Nothing is kept before the form has ended as it should.
+    let (mut image, mut mask) = (None, None);
     while let Some(mut part) = form.next().await? {
         // Clients that may send several write the name so.
         let name = part.name().trim_end_matches("[]").to_owned();
         let slot = match name.as_str() {
-            "image" => Some(&mut files.image),
-            "mask" => Some(&mut files.mask),
+            "image" => Some(&mut image),
+            "mask" => Some(&mut mask),
             _ => None,
         };
-        let Some(slot) = slot else {
-            if fields.contains_key(&name) {
-                return Err(ApiError::fault(format!("/{name}"), "is given twice"));
-            }
-            fields.insert(name, Value::String(part.text().await?));
-            continue;
-        };
-        if slot.is_some() {
+        let twice = slot.as_ref().map_or_else(|| fields.contains_key(&name), |slot| slot.is_some());
+        if twice {
             return Err(ApiError::fault(format!("/{name}"), "is given twice; one is taken"));
         }
-        let upload = part.file(state, caller).await?;
-        *slot = Some(upload.id);
-        fields.insert(name, Value::String(upload.sha256));
+        match slot {
+            Some(slot) => *slot = Some(part.take(Incoming::with_job(state, caller.owner.clone())).await?),
+            None => drop(fields.insert(name, Value::String(part.text().await?))),
+        }
+    }
+    let mut files = Files::default();
+    for (name, incoming, id) in [("image", image, &mut files.image), ("mask", mask, &mut files.mask)] {
+        let Some(incoming) = incoming else { continue };
+        let upload = incoming.finish().await?;
+        *id = Some(upload.id);
+        fields.insert(name.to_owned(), Value::String(upload.sha256));
     }
     Ok(Form { fields, files })
 }

@@ -1,5 +1,6 @@
 //! What a wish is in the inputs of a workflow: by the names and formats of its schema.
 
+use gateway_core::workflow::{FileKind, Workflow};
 use gateway_core::{Fault, UploadId};
 use serde_json::{Map, Value, json};
 
@@ -12,15 +13,16 @@ pub(super) struct Files {
     pub(super) mask: Option<UploadId>,
 }
 
-/// The inputs of a workflow with `schema`, or what it can't be asked for.
-pub(super) fn inputs(schema: &Value, wish: &Wish, files: &Files) -> Result<Map<String, Value>, Vec<Fault>> {
-    let nothing = Map::new();
-    let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&nothing);
-    let has = |name: &str| properties.contains_key(name);
-    let with_format = |format: &str| {
-        let property =
-            properties.iter().find(|(_, property)| property.get("format").and_then(Value::as_str) == Some(format));
-        property.map(|(name, _)| name.clone())
+/// The inputs of `workflow`, or what it can't be asked for.
+pub(super) fn inputs(workflow: &Workflow, wish: &Wish, files: &Files) -> Result<Map<String, Value>, Vec<Fault>> {
+    let has = |name: &str| workflow.takes_text(name).is_some();
+    // A form has all values as texts.
+    let form = files.image.is_some();
+    let typed = |name: &str, value: &Value| match value {
+        Value::String(text) if form && workflow.takes_text(name) == Some(false) => {
+            serde_json::from_str(text).unwrap_or_else(|_not_json| value.clone())
+        }
+        _ => value.clone(),
     };
     let mut inputs = Map::new();
     let mut faults = Vec::new();
@@ -40,10 +42,10 @@ pub(super) fn inputs(schema: &Value, wish: &Wish, files: &Files) -> Result<Map<S
         Some(_) if has("size") => faults.push(Fault::new("/size", "this model makes square pictures")),
         Some(_) => faults.push(Fault::new("/size", "this model has a size of its own: leave it out, or say auto")),
     }
-    for (field, upload) in [("image", files.image), ("mask", files.mask)] {
+    for (field, kind, upload) in [("image", FileKind::Image, files.image), ("mask", FileKind::Mask, files.mask)] {
         let Some(upload) = upload else { continue };
-        match with_format(field) {
-            Some(name) => drop(inputs.insert(name, json!({"uploadId": upload}))),
+        match workflow.file_inputs().find(|(_, each)| *each == kind) {
+            Some((name, _)) => drop(inputs.insert(name.to_owned(), json!({"uploadId": upload}))),
             None => faults.push(Fault::new(format!("/{field}"), "this model takes none")),
         }
     }
@@ -51,40 +53,42 @@ pub(super) fn inputs(schema: &Value, wish: &Wish, files: &Files) -> Result<Map<S
         // In that API what is transparent is painted anew.
         inputs.insert(String::from("mask_channel"), json!("alpha"));
     }
-    for (name, value) in &wish.hints {
-        if let Some(property) = properties.get(name) {
-            inputs.insert(name.clone(), typed(value, property));
-        }
+    for (name, value) in wish.hints.iter().filter(|(name, _)| has(name)) {
+        inputs.insert(name.clone(), typed(name, value));
     }
     for (name, value) in &wish.more {
-        match properties.get(name) {
-            Some(property) => drop(inputs.insert(name.clone(), typed(value, property))),
-            None => faults.push(Fault::new(format!("/{name}"), "unknown field, and no input of this model")),
+        match has(name) {
+            true => drop(inputs.insert(name.clone(), typed(name, value))),
+            false => faults.push(Fault::new(format!("/{name}"), "unknown field, and no input of this model")),
         }
     }
     if faults.is_empty() { Ok(inputs) } else { Err(faults) }
 }
 
-/// `value`, which a form has as text, in the type that `property` wants.
-fn typed(value: &Value, property: &Value) -> Value {
-    let wanted = property.get("type").and_then(Value::as_str).unwrap_or("string");
-    match value {
-        Value::String(text) if matches!(wanted, "integer" | "number" | "boolean") => {
-            serde_json::from_str(text).unwrap_or_else(|_not_json| value.clone())
-        }
-        _ => value.clone(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use gateway_core::workflow::WorkflowSource;
+
     use super::super::request::read;
     use super::*;
 
-    fn of(schema: Value, body: Value, files: &Files) -> Result<Value, Vec<String>> {
+    /// A workflow with these inputs.
+    fn workflow(properties: Value) -> Workflow {
+        let names = properties.as_object().unwrap().keys();
+        let uses: Map<String, Value> = names.map(|name| (name.clone(), json!(format!("{{{{{name}}}}}")))).collect();
+        let graph = json!({
+            "1": {"class_type": "Anything", "inputs": uses},
+            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+        });
+        let definitions = json!({"picture": {"type": "object", "format": "image"}});
+        let schema = json!({"type": "object", "properties": properties, "$defs": definitions});
+        Workflow::compile(WorkflowSource { graph: &graph, input_schema: Some(&schema), outputs: &[] }, None).unwrap()
+    }
+
+    fn of(properties: Value, body: Value, files: &Files) -> Result<Value, Vec<String>> {
         let wish = read(body.as_object().unwrap().clone()).unwrap();
         let paths = |faults: Vec<Fault>| faults.into_iter().map(|fault| fault.path).collect();
-        inputs(&json!({ "properties": schema }), &wish, files).map(Value::Object).map_err(paths)
+        inputs(&workflow(properties), &wish, files).map(Value::Object).map_err(paths)
     }
 
     #[test]
@@ -93,7 +97,7 @@ mod tests {
             "prompt": {"type": "string"}, "width": {"type": "integer"}, "height": {"type": "integer"},
             "steps": {"type": "integer"}, "style": {"type": "string"},
         });
-        let body = json!({"prompt": "7", "size": "512x768", "steps": "8", "style": "vivid", "quality": "hd"});
+        let body = json!({"prompt": "7", "size": "512x768", "steps": 8, "style": "vivid", "quality": "hd"});
         let wanted = json!({"prompt": "7", "width": 512, "height": 768, "style": "vivid", "steps": 8});
         assert_eq!(of(schema, body, &Files::default()), Ok(wanted));
         let square = json!({"prompt": {"type": "string"}, "size": {"type": "integer"}});
@@ -108,17 +112,22 @@ mod tests {
         let upload = |number: u8| UploadId::new(gateway_core::Timestamp::from_millis(1), [number; 10]);
         let files = Files { image: Some(upload(1)), mask: Some(upload(2)) };
         let schema = json!({
-            "prompt": {"type": "string"}, "photo": {"format": "image"}, "where": {"format": "mask"},
-            "mask_channel": {"enum": ["red", "alpha"]},
+            "prompt": {"type": "string"}, "photo": {"$ref": "#/$defs/picture"},
+            "where": {"type": "object", "format": "mask"}, "mask_channel": {"type": "string", "enum": ["red", "alpha"]},
+            "steps": {"type": ["integer", "null"]}, "note": {"type": "string"},
         });
         let wanted = json!({
             "prompt": "a kite", "photo": {"uploadId": upload(1)}, "where": {"uploadId": upload(2)},
-            "mask_channel": "alpha",
+            "mask_channel": "alpha", "steps": 8, "note": "9",
         });
-        assert_eq!(of(schema, json!({"prompt": "a kite"}), &files), Ok(wanted));
+        let body = json!({"prompt": "a kite", "steps": "8", "note": "9"});
+        assert_eq!(of(schema, body, &files), Ok(wanted));
         let plain = json!({"prompt": {"type": "string"}});
         let wanted = ["/image", "/mask", "/steps"].map(String::from).to_vec();
         assert_eq!(of(plain, json!({"prompt": "a kite", "steps": 8}), &files), Err(wanted));
-        assert_eq!(of(json!({}), json!({"prompt": "a kite"}), &Files::default()), Err(vec![String::from("/model")]));
+        assert_eq!(
+            of(json!({"other": {"type": "string"}}), json!({"prompt": "a kite"}), &Files::default()),
+            Err(vec![String::from("/model")])
+        );
     }
 }

@@ -9,6 +9,8 @@ use crate::jobs::request::OutputWish;
 
 /// Pictures that one request may ask for.
 const MOST: u64 = 10;
+/// Characters of a user's name.
+const MAX_USER: usize = 255;
 /// Fields of that API which a workflow may have a use for; where it has none they are passed over.
 const HINTS: [&str; 4] = ["quality", "style", "moderation", "input_fidelity"];
 
@@ -39,7 +41,7 @@ pub(super) fn read(body: Map<String, Value>) -> Result<Wish, ApiError> {
         let read = match field.as_str() {
             "model" => text(value).map(|model| wish.model = Some(model)),
             "prompt" => text(value).map(|prompt| wish.prompt = prompt),
-            "user" => text(value).map(|user| wish.user = Some(user)),
+            "user" => short(value).map(|user| wish.user = Some(user)),
             "n" => number(&value, 1, MOST).map(|count| wish.count = usize::try_from(count).unwrap_or(1)),
             "size" => size(&value).map(|size| wish.size = size),
             "response_format" => one_of(&value, &["url", "b64_json"]).map(|format| links = Some(format == "url")),
@@ -84,6 +86,12 @@ fn text(value: Value) -> Result<String, String> {
         Value::String(text) if !text.is_empty() => Ok(text),
         _ => Err(String::from("must be a string that is not empty")),
     }
+}
+
+/// What is kept as it is.
+fn short(value: Value) -> Result<String, String> {
+    let text = text(value)?;
+    if text.chars().count() <= MAX_USER { Ok(text) } else { Err(format!("may have at most {MAX_USER} characters")) }
 }
 
 /// A number, which in a form is written as text.
@@ -156,6 +164,7 @@ mod tests {
             "/prompt",
         ];
         assert_eq!(wish(wrong).unwrap_err(), wanted);
-        assert_eq!(wish(json!({"prompt": "a kite", "size": "0x5"})).unwrap_err(), ["/size"]);
+        let user = "x".repeat(256);
+        assert_eq!(wish(json!({"prompt": "a kite", "size": "0x5", "user": user})).unwrap_err(), ["/size", "/user"]);
     }
 }

@@ -71,6 +71,17 @@ impl Follower {
         }
     }
 
+    /// Waits for the end of the job; `false` where the server stops before: the caller asks again, of whoever serves then.
+    pub(crate) async fn until_ended(mut self) -> bool {
+        loop {
+            match self.next().await {
+                Step::Progress(_) => {}
+                Step::Ended => return true,
+                Step::Stopping => return false,
+            }
+        }
+    }
+
     async fn is_ended(&self) -> Result<bool, ApiError> {
         let job = self.state.parts.database.find_job(self.id, Scope::All).await?;
         Ok(job.is_none_or(|job| job.status.is_ended()))

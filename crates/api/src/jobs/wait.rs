@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse};
-use gateway_core::{JobId, Scope};
+use gateway_core::Scope;
 
 use crate::jobs::answer::Answer;
 use crate::jobs::find;
-use crate::jobs::follow::{Follower, Step};
+use crate::jobs::follow::Follower;
 use crate::state::ApiState;
 
 const LONGEST: u64 = 60;
@@ -30,7 +30,8 @@ impl Preference {
     pub(crate) async fn wait(self, state: &ApiState, answer: Answer) -> HttpResponse {
         let Some(seconds) = self.0 else { return answer.into_response() };
         let limit = Duration::from_secs(seconds);
-        let ended = answer.ended || tokio::time::timeout(limit, until_ended(state, answer.job)).await == Ok(true);
+        let ended = answer.ended
+            || tokio::time::timeout(limit, Follower::new(state, answer.job).until_ended()).await == Ok(true);
         if !ended {
             return answer.into_response();
         }
@@ -47,19 +48,6 @@ fn seconds(preference: &str) -> Option<u64> {
     let (name, value) = preference.split(';').next()?.split_once('=')?;
     let named = name.trim().eq_ignore_ascii_case("wait");
     named.then(|| value.trim().trim_matches('"').parse().ok()).flatten().filter(|seconds| *seconds > 0)
-}
-
-/// Waits for the end of the job; `false` where the server stops before.
-async fn until_ended(state: &ApiState, id: JobId) -> bool {
-    let mut follower = Follower::new(state, id);
-    loop {
-        match follower.next().await {
-            Step::Progress(_) => {}
-            Step::Ended => return true,
-            // The caller asks again, of whoever serves then.
-            Step::Stopping => return false,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use gateway_mcp::http::{Reply, answer, faults};
 use gateway_mcp::{Limits, Server};
 
 use crate::auth::Caller;
+use crate::base::base;
 use crate::body::read_with_text;
 use crate::correlate::CorrelationId;
 use crate::error::ApiError;
@@ -41,10 +42,7 @@ pub(crate) async fn answer_message(
     }
     drop(message);
     let limits = Limits { wait: state.parts.mcp.wait, inline_bytes: state.parts.mcp.inline_bytes };
-    let base = {
-        let connection = request.connection_info();
-        format!("{}://{}", connection.scheme(), connection.host())
-    };
+    let base = base(&state, &request);
     let gateway = Within { state: state.get_ref().clone(), caller, correlation, base };
     let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     respond(answer(Server::for_request(gateway, limits), headers, Bytes::from(text)).await)

@@ -139,11 +139,14 @@ fn the_apis_of_the_stack_believe_its_own_balancer_and_no_other_network() {
     assert!(read("deploy/nginx.conf").contains("proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"));
 }
 
+/// The images API answers after ten minutes at most.
+const IMAGES_HAPROXY: &str = "http-request set-timeout server 630s if { path_beg /images/ /v1/images/ }";
+
 #[test]
 fn every_proxy_waits_for_longer_than_an_answer_may_be_kept_back() {
     for (path, lines) in [
-        ("deploy/haproxy.cfg", &["timeout client 90s", "timeout server 90s"][..]),
-        ("deploy/nginx.conf", &["proxy_send_timeout 90s;", "proxy_read_timeout 90s;"]),
+        ("deploy/haproxy.cfg", &["timeout client 90s", "timeout server 90s", IMAGES_HAPROXY][..]),
+        ("deploy/nginx.conf", &["proxy_send_timeout 90s;", "proxy_read_timeout 90s;", "proxy_read_timeout 630s;"]),
     ] {
         let text = read(path);
         for line in lines {
@@ -152,8 +155,8 @@ fn every_proxy_waits_for_longer_than_an_answer_may_be_kept_back() {
     }
     let ingress = compose("deploy/kubernetes/ingress.yaml");
     for (name, value) in [
-        ("haproxy.org/timeout-server", "90s"),
-        ("nginx.ingress.kubernetes.io/proxy-read-timeout", "90"),
+        ("haproxy.org/timeout-server", "630s"),
+        ("nginx.ingress.kubernetes.io/proxy-read-timeout", "630"),
         ("nginx.ingress.kubernetes.io/proxy-send-timeout", "90"),
     ] {
         assert_eq!(ingress["metadata"]["annotations"][name].as_str(), Some(value), "{name}");

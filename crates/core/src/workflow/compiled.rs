@@ -210,6 +210,11 @@ impl Workflow {
         class_of(self.graph.get(node_id)?)
     }
 
+    /// Whether the input `name` may be a text, as far as its schema says; `None` where there is no such input.
+    pub fn takes_text(&self, name: &str) -> Option<bool> {
+        self.schema.property(name).map(|property| property.types.is_open() || property.types.declares("string"))
+    }
+
     /// The inputs that are files: their names and what they take.
     pub fn file_inputs(&self) -> impl Iterator<Item = (&str, FileKind)> {
         self.schema.properties.iter().filter_map(|property| Some((property.name.as_str(), property.file?)))

@@ -2,6 +2,7 @@
 (OPENAI_BASE_URL, OPENAI_API_KEY) and OTHER_KEY, which may not run what the first may."""
 
 import base64
+import json
 import os
 import struct
 import urllib.request
@@ -41,6 +42,7 @@ assert len(answer.data) == 1 and answer.created > 1_600_000_000, answer
 png, headers = fetched(answer.data[0].url)
 assert size(png) == (64, 32), size(png)
 assert headers["content-type"] == "image/png"
+assert headers["cross-origin-resource-policy"] == "cross-origin"
 
 # Changed in any way, it leads nowhere.
 url = answer.data[0].url
@@ -93,6 +95,32 @@ assert error.code == "WORKFLOW_NOT_FOUND", error.body
 error = refused(openai.APIStatusError, client.images.generate, model="broken", prompt="a kite")
 assert (error.status_code, error.type) == (502, "server_error"), error.body
 assert "job " in error.message, error.message
+
+
+def jobs(workflow):
+    request = urllib.request.Request(
+        f"{os.environ['OPENAI_BASE_URL']}/jobs?workflowId={workflow}", headers={"X-API-Key": os.environ["OPENAI_API_KEY"]}
+    )
+    with urllib.request.urlopen(request) as answer:
+        return len(json.load(answer)["items"])
+
+
+# A job that failed is not made again, though such a client tries again by itself.
+before = jobs("broken")
+refused(openai.APIStatusError, client.with_options(max_retries=2).images.generate, model="broken", prompt="a kite")
+assert jobs("broken") == before + 1
+
+# What is wrong with an input is told at the field that was sent.
+error = refused(openai.UnprocessableEntityError, client.images.generate, model="painter", prompt="a kite", size="8x64")
+assert error.param == "size", error.body
+error = refused(
+    openai.UnprocessableEntityError, client.images.generate, model="painter", prompt="a kite", extra_body={"color": "red"}
+)
+assert error.param == "color", error.body
+error = refused(
+    openai.UnprocessableEntityError, client.images.generate, model="painter", prompt="a kite", extra_body={"image": "x"}
+)
+assert error.param == "image", error.body
 refused(openai.PermissionDeniedError, other.images.generate, model="dall-e-3", prompt="a kite")
 wrong = client.with_options(api_key="wrong")
 error = refused(openai.AuthenticationError, wrong.images.generate, model="dall-e-3", prompt="a kite")

@@ -31,7 +31,7 @@ fn request() -> Value {
         ("output_format?", one_of("The pictures in this format.", &["png", "jpeg", "webp"])),
         ("output_compression?", between("Quality of JPEG and WebP.", 0, 100)),
         ("background?", one_of("Transparency is a workflow's own affair.", &["auto", "opaque"])),
-        ("user?", words("Kept as `metadata.user` of the jobs.")),
+        ("user?", with(words("Kept as `metadata.user` of the jobs."), "maxLength", json!(255))),
         ("stream?", json!({"type": "boolean", "enum": [false], "description": "Not served."})),
         ("partial_images?", between("Not served.", 0, 0)),
         ("quality?", json!({ "description": own })),
