@@ -102,10 +102,14 @@ pub(crate) async fn correlate(
     let around = tracing::error_span!("request", correlationId = id, traceId = trace_id);
     request.extensions_mut().insert(CorrelationId(id.clone(), parent));
     let busy = request.conn_data::<Arc<Connection>>().map(Connection::begin);
-    let handled = next.call(request).instrument(trace.clone()).instrument(around.clone());
+    let handled = next
+        .call(request)
+        // The inner one is what spawned work keeps: lines take their fields from it.
+        .instrument(around.clone())
+        .instrument(trace.clone());
     // A second handle on the request would keep the router from writing its matches into it.
     let (mut response, code) = match handled.await {
-        Ok(response) => finish(response, &id, openai),
+        Ok(response) => around.in_scope(|| finish(response, &id, openai)),
         Err(error) => {
             let (problem, code) = around.in_scope(|| problem_of(&error, &id, openai));
             let told = Told { method, route: None, path: None, actor: None, status: problem.status(), code, started };

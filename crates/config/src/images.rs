@@ -15,7 +15,9 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> ImageSettings {
     let allowed = "model=workflow, or model=workflow/edit-workflow/inpaint-workflow, comma-separated; each model once";
     let models = reader.parse("OPENAI_MODELS", allowed, ImageModels::parse).unwrap_or_default();
     let public_url = match reader.is_set("PUBLIC_URL") {
-        true => reader.parse("PUBLIC_URL", "an http:// or https:// URL with no query and no fragment", public_url),
+        true => {
+            reader.parse("PUBLIC_URL", "an http:// or https:// URL with no user, no query and no fragment", public_url)
+        }
         false => None,
     };
     ImageSettings { models, public_url }

@@ -72,7 +72,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("JWT_ROLE_CLAIM", "role", "The claim of tokens that holds the role"),
     secret(
         "GATEWAY_API_KEY",
-        "The key that the commands `submit`, `add-workflow`, `list-workflows`, `keys`, `audit`, `health` and `demo` show to a running gateway",
+        "The key that the commands `submit`, `add-workflow`, `list-workflows`, `keys`, `audit`, `health`, `mcp` and `demo` show to a running gateway",
     ),
     plain("TRUSTED_PROXIES", "", "Addresses or networks of proxies whose `X-Forwarded-For` counts, comma-separated"),
     secret("REDIS_URL", "Redis URL (empty = in-process queue); rediss:// for TLS"),
@@ -207,7 +207,11 @@ pub const VARIABLES: &[Variable] = &[
         "How long an API goes on serving after SIGTERM while /health/live says 503, so that a load balancer leaves it, 0–300",
     ),
     plain("SHUTDOWN_GRACE_SECONDS", "30", "How long running jobs may go on after SIGTERM, 0–3600"),
-    plain("MAX_OUTPUT_BYTES", "2147483648", "Largest output file that is stored, in bytes; 1–1125899906842624"),
+    plain(
+        "MAX_OUTPUT_BYTES",
+        "2147483648",
+        "Largest file that is stored, of outputs and of uploads, in bytes; 1–1125899906842624",
+    ),
 ];
 
 /// What only some processes read.
@@ -244,6 +248,8 @@ pub(crate) const READERS: &[(Readers, &[&str])] = &[
             "MAX_INLINE_BYTES",
             "OPENAI_MODELS",
             "PUBLIC_URL",
+            "MCP_WAIT_SECONDS",
+            "MCP_INLINE_BYTES",
             "SHUTDOWN_DELAY_SECONDS",
         ],
     ),
@@ -262,7 +268,6 @@ pub(crate) const READERS: &[(Readers, &[&str])] = &[
             "WORKER_NODE",
             "WORKER_PORT",
             "SHUTDOWN_GRACE_SECONDS",
-            "MAX_OUTPUT_BYTES",
             "WEBHOOK_SECRET",
             "CACHE_TTL_SECONDS",
             "STRIP_METADATA",

@@ -117,8 +117,8 @@ impl JobRow {
             to: self.state()?,
             attempt: self.attempt,
             duration_ms: None,
-            code: error.map(|error| error.code),
-            error: None,
+            code: error.as_ref().map(|error| error.code),
+            error: error.map(|error| error.message),
             not_before: None,
         })
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use gateway_core::ids::is_raw_workflow_id;
+use gateway_core::{ErrorCode, JobChange};
 use metrics::SharedString;
 
 use crate::table::JOBS_ENDED;
@@ -57,9 +58,10 @@ pub fn method(name: &str) -> &'static str {
     KNOWN.into_iter().find(|known| *known == name).unwrap_or(OTHER)
 }
 
-/// Counts a job of `workflow` (a label) that has ended as `status`, and where it failed, with what code.
-pub fn job_ended(workflow: SharedString, status: &'static str, code: Option<&'static str>) {
-    JOBS_ENDED.of([workflow, status.into(), code.unwrap_or_default().into()]).increment(1);
+/// Counts a job that has ended.
+pub fn job_ended(change: &JobChange) {
+    let code = change.code.map(ErrorCode::as_str).unwrap_or_default();
+    JOBS_ENDED.of([workflow(&change.workflow_id), change.to.as_str().into(), code.into()]).increment(1);
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use gateway_config::{
 use gateway_core::access::Terms;
 use gateway_core::event::JobEvent;
 use gateway_core::workflow::{Workflow, WorkflowSource};
-use gateway_core::{ErrorCode, JobChange, JobError, JobId};
+use gateway_core::{JobChange, JobError, JobId};
 use gateway_db::{Aftermath, Database, DbError, Job};
 use gateway_storage::Storage;
 use gateway_telemetry::job_changed;
@@ -198,7 +198,6 @@ impl Context {
 
 /// Tells log and metrics of a job that has ended.
 pub(crate) fn job_ended(change: &JobChange) {
-    let workflow = gateway_metrics::workflow(&change.workflow_id);
-    gateway_metrics::job_ended(workflow, change.to.as_str(), change.code.map(ErrorCode::as_str));
+    gateway_metrics::job_ended(change);
     job_changed(change);
 }

@@ -5,7 +5,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use gateway_broker::Entry;
 use gateway_core::webhook::WebhookEvent;
-use gateway_core::{BatchId, ErrorCode, Fault, JobChange, JobId};
+use gateway_core::{BatchId, ErrorCode, Fault, JobId};
 use gateway_db::{Acceptance, Accepted, NewBatch, RequestKey};
 use serde_json::Value;
 
@@ -17,8 +17,8 @@ use crate::correlate::CorrelationId;
 use crate::error::ApiError;
 use crate::files;
 use crate::jobs::{
-    Besides, JobRequest, check_callback, check_room, check_workflow, entry, follow_up, hint, idempotency, new_change,
-    raise, submit, tell, to_the_end,
+    Besides, JobRequest, check_callback, check_room, check_workflow, entry, follow_up, hint, idempotency, raise,
+    submit, to_the_end,
 };
 use crate::metrics::Arrival;
 use crate::query::Query;
@@ -129,8 +129,7 @@ impl Created {
 
 async fn store(state: &ApiState, batch: NewBatch, items: Vec<Acceptance>) -> Result<Created, ApiError> {
     let id = batch.id;
-    let waiting: Vec<(Entry, JobChange)> = items.iter().map(|item| (entry(&item.job), new_change(&item.job))).collect();
-    let arrivals: Vec<Arrival> = items.iter().map(|item| Arrival::of(&item.job)).collect();
+    let waiting: Vec<_> = items.iter().map(|item| (entry(&item.job), Arrival::of(&item.job))).collect();
     let ids: Vec<JobId> = waiting.iter().map(|(entry, _)| entry.job).collect();
     let (accepted, aftermath) = state.parts.database.accept_batch(batch, items).await?;
     follow_up(state, aftermath).await;
@@ -139,9 +138,8 @@ async fn store(state: &ApiState, batch: NewBatch, items: Vec<Acceptance>) -> Res
         Err(known) => return known_batch(state, known).await,
     };
     let mut entries: Vec<Entry> = Vec::new();
-    for (((entry, change), arrival), accepted) in waiting.into_iter().zip(arrivals).zip(accepted) {
-        arrival.count(&accepted);
-        tell(change, &accepted);
+    for ((entry, arrival), accepted) in waiting.into_iter().zip(accepted) {
+        arrival.tell(&accepted);
         match accepted {
             Accepted::Queued => entries.push(entry),
             Accepted::Joined(Some(leader)) => raise(state, leader).await,

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use gateway_broker::Entry;
+use gateway_core::ErrorCode;
 use gateway_core::event::JobEvent;
-use gateway_core::{ErrorCode, JobChange, JobStatus};
 use gateway_db::{Accepted, Aftermath, NewJob, QueuedJob};
-use gateway_metrics::QUEUE_REFUSALS;
+use gateway_metrics::{QUEUE_REFUSALS, job_ended};
 use gateway_telemetry::job_changed;
 use tracing::Instrument as _;
 
@@ -45,11 +45,9 @@ pub(crate) async fn to_the_end<T: Send + 'static>(
 async fn store(state: &ApiState, submission: Submission) -> Result<Answer, ApiError> {
     let Submission { acceptance, outputs } = submission;
     let (id, retry_of) = (acceptance.job.id, acceptance.job.retry_of);
-    let (waiting, change) = (entry(&acceptance.job), new_change(&acceptance.job));
-    let arrival = Arrival::of(&acceptance.job);
+    let (waiting, arrival) = (entry(&acceptance.job), Arrival::of(&acceptance.job));
     let (accepted, aftermath) = state.parts.database.accept_job(acceptance).await?;
-    arrival.count(&accepted);
-    tell(change, &accepted);
+    arrival.tell(&accepted);
     follow_up(state, aftermath).await;
     Ok(match accepted {
         Accepted::Queued => {
@@ -66,31 +64,6 @@ async fn store(state: &ApiState, submission: Submission) -> Result<Answer, ApiEr
         Accepted::Hit => answer::hit(id, &outputs),
         known @ (Accepted::Repeated(_) | Accepted::KeyReused) => answer::known(state, known).await?,
     })
-}
-
-/// What is told of `job` once it is accepted, unless it has a result at once.
-pub(crate) fn new_change(job: &NewJob) -> JobChange {
-    JobChange {
-        job: job.id,
-        workflow_id: job.workflow_id.clone(),
-        correlation_id: job.correlation_id.clone(),
-        from: None,
-        to: JobStatus::Queued,
-        attempt: 0,
-        duration_ms: None,
-        code: None,
-        error: None,
-        not_before: job.not_before,
-    }
-}
-
-/// Tells of a job that is new.
-pub(crate) fn tell(change: JobChange, accepted: &Accepted) {
-    match accepted {
-        Accepted::Queued | Accepted::Joined(_) => job_changed(&change),
-        Accepted::Hit => job_changed(&JobChange { to: JobStatus::Succeeded, ..change }),
-        Accepted::Repeated(_) | Accepted::KeyReused => {}
-    }
 }
 
 /// The queue's hint at a new job.
@@ -150,8 +123,7 @@ pub(super) fn entry_of(job: QueuedJob) -> Entry {
 /// Tells everybody whom the end of a job concerned.
 pub(crate) async fn follow_up(state: &ApiState, aftermath: Aftermath) {
     for change in aftermath.ended {
-        let workflow = gateway_metrics::workflow(&change.workflow_id);
-        gateway_metrics::job_ended(workflow, change.to.as_str(), change.code.map(ErrorCode::as_str));
+        job_ended(&change);
         state.parts.broker.publish(change.job, JobEvent::Status(change.to));
         job_changed(&change);
     }

@@ -18,7 +18,7 @@ mod submit;
 mod view;
 mod wait;
 
-pub(crate) use accept::{accept, check_room, entry, follow_up, hint, new_change, raise, tell, to_the_end};
+pub(crate) use accept::{accept, check_room, entry, follow_up, hint, raise, to_the_end};
 pub(crate) use create::{create_job, retry, retry_job};
 pub(crate) use end::{cancel_job, cancel_one, delete_job};
 pub(crate) use events::watch_job;

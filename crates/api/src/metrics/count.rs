@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::ServiceResponse;
-use gateway_core::JobStatus;
+use gateway_core::{JobChange, JobStatus};
 use gateway_db::{Accepted, NewJob};
 use gateway_metrics::{
     AUTH_FAILURES, CACHE_LOOKUPS, Counter, HTTP_DURATION, HTTP_REQUESTS, Histogram, JOBS_ACCEPTED, QUEUE_REFUSALS,
-    RATE_LIMIT_REFUSALS, SharedString, job_ended, method, workflow,
+    RATE_LIMIT_REFUSALS, job_ended, method, workflow,
 };
+
+use gateway_telemetry::job_changed;
 
 use crate::routes::Route;
 
@@ -42,32 +44,47 @@ fn find((method, route, status): Answer) -> (Counter, Histogram) {
     (requests, HTTP_DURATION.of([method.into(), route.into()]))
 }
 
-/// What is told of a job that arrives: by the time that is counted, the database has the job.
+/// What is told of a job that arrives: by the time that is told, the database has the job.
 pub(crate) struct Arrival {
-    workflow: SharedString,
+    change: JobChange,
     cacheable: bool,
 }
 
 impl Arrival {
     pub(crate) fn of(job: &NewJob) -> Self {
-        Self { workflow: workflow(&job.workflow_id), cacheable: job.options.cache_key.is_some() }
+        let change = JobChange {
+            job: job.id,
+            workflow_id: job.workflow_id.clone(),
+            correlation_id: job.correlation_id.clone(),
+            from: None,
+            to: JobStatus::Queued,
+            attempt: 0,
+            duration_ms: None,
+            code: None,
+            error: None,
+            not_before: job.not_before,
+        };
+        Self { change, cacheable: job.options.cache_key.is_some() }
     }
 
-    /// Counts the job by what became of it.
-    pub(crate) fn count(self, accepted: &Accepted) {
-        let (outcome, result) = match accepted {
-            Accepted::Queued => ("queued", "miss"),
-            Accepted::Joined(_) => ("joined", "joined"),
-            Accepted::Hit => ("cache_hit", "hit"),
+    /// Tells log and metrics of the job, by what became of it.
+    pub(crate) fn tell(self, accepted: &Accepted) {
+        let (outcome, result, to) = match accepted {
+            Accepted::Queued => ("queued", "miss", JobStatus::Queued),
+            Accepted::Joined(_) => ("joined", "joined", JobStatus::Queued),
+            Accepted::Hit => ("cache_hit", "hit", JobStatus::Succeeded),
             Accepted::Repeated(_) | Accepted::KeyReused => return,
         };
-        JOBS_ACCEPTED.of([self.workflow.clone(), outcome.into()]).increment(1);
+        let change = JobChange { to, ..self.change };
+        let workflow = workflow(&change.workflow_id);
+        JOBS_ACCEPTED.of([workflow.clone(), outcome.into()]).increment(1);
         if self.cacheable {
-            CACHE_LOOKUPS.of([self.workflow.clone(), result.into()]).increment(1);
+            CACHE_LOOKUPS.of([workflow, result.into()]).increment(1);
         }
-        if matches!(accepted, Accepted::Hit) {
-            job_ended(self.workflow, JobStatus::Succeeded.as_str(), None);
+        if to.is_ended() {
+            job_ended(&change);
         }
+        job_changed(&change);
     }
 }
 

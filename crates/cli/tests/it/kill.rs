@@ -7,7 +7,7 @@ use tokio::sync::RwLock;
 
 use crate::support::server;
 
-/// Those that ask what is done in a time, and for which no other may take the machine.
+/// Those that ask what is done in a time: no other experiment runs beside them.
 const OF_PACE: [u32; 2] = [24, 45];
 static MACHINE: RwLock<()> = RwLock::const_new(());
 

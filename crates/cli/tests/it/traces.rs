@@ -221,9 +221,12 @@ async fn one_trace(redis: Option<&Redis>) {
         assert_eq!(asked.get(route), Some(&parent(one(&spans, span))), "{route}");
     }
 
-    for (target, to) in
-        [("gateway_request", None), ("gateway_job", Some("running")), ("gateway_job", Some("succeeded"))]
-    {
+    for (target, to) in [
+        ("gateway_request", None),
+        ("gateway_job", Some("queued")),
+        ("gateway_job", Some("running")),
+        ("gateway_job", Some("succeeded")),
+    ] {
         let is_it = |line: &&Value| {
             line["target"] == target && line["correlationId"] == CORRELATION && to.is_none_or(|to| line["to"] == to)
         };

@@ -78,7 +78,7 @@ impl Database {
                 let job = Standing::of(&row, &[], moment);
                 tell_of_job(connection, job, &options, WebhookEvent::Started, &mut aftermath)?;
             }
-            Ok(Some(Claimed { job: row.into_job()?, look_first, begins, messages: aftermath.messages }))
+            Ok(Some(Claimed { job: row.into_job()?, look_first, messages: aftermath.messages }))
         })
         .await
     }
@@ -104,7 +104,7 @@ impl Database {
                 return Ok(None);
             }
             let row = jobs::table.find(lease.job.to_string()).select(JobRow::as_select()).first(connection)?;
-            Ok(Some(Claimed { job: row.into_job()?, look_first: false, begins: false, messages: false }))
+            Ok(Some(Claimed { job: row.into_job()?, look_first: false, messages: false }))
         })
         .await
     }

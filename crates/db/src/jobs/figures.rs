@@ -16,7 +16,7 @@ use crate::{Database, DbError};
 /// When a waiting job that is due began to wait, of the one that has waited longest.
 const SINCE: &str = "min(CASE WHEN not_before > created_at THEN not_before ELSE created_at END)";
 /// How many messages are to be sent; nobody has to know it exactly where there are very many.
-const MESSAGES: &str =
+pub(super) const MESSAGES: &str =
     "SELECT count(*) AS number FROM (SELECT 1 FROM deliveries WHERE status = 'pending' LIMIT 100000) AS pending";
 
 /// What waits and runs, and what is to be sent.

@@ -9,7 +9,7 @@ use gateway_core::{JobId, JobStatus, Owner, Scope, Timestamp};
 use crate::deliveries::next_free;
 use crate::engine::{Conn, MultiBackend};
 use crate::jobs::Filter;
-use crate::jobs::figures::{delayed, due_by_level, in_state};
+use crate::jobs::figures::{MESSAGES, delayed, due_by_level, in_state};
 use crate::jobs::list::page;
 use crate::jobs::sweep::{expired, undispatched, urgent, waiting};
 use crate::rows::JOINED;
@@ -119,6 +119,7 @@ async fn at_a_million_jobs_lists_and_sweeps_use_their_indexes(place: Place) {
                 ("how many wait for later", plan(connection, delayed(1_000))),
                 ("how many wait for another", plan(connection, in_state(JOINED))),
                 ("how many run", plan(connection, in_state(JobStatus::Running.as_str()))),
+                ("how many messages are to be sent", plan(connection, diesel::sql_query(MESSAGES))),
                 ("the next message", plan(connection, next_free(1_000))),
             ])
         })
@@ -126,8 +127,10 @@ async fn at_a_million_jobs_lists_and_sweeps_use_their_indexes(place: Place) {
         .unwrap();
     for (what, plan) in plans {
         let ways = ["USING INDEX", "USING COVERING INDEX", "Index Scan", "Index Only Scan", "Bitmap Index"];
+        // A whole table or index, one row after the other.
+        let full = plan.contains("SCAN jobs\n") || plan.contains("SCAN jobs USING COVERING INDEX");
         let uses = ways.into_iter().any(|way| plan.contains(way));
-        assert!(uses && !plan.contains("Seq Scan") && !plan.contains("SCAN jobs\n"), "{what}: {plan}");
+        assert!(uses && !plan.contains("Seq Scan") && !full, "{what}: {plan}");
     }
 }
 

@@ -296,11 +296,12 @@ pub(super) fn recover(
         (changed, line(LogLevel::Error, format!("its worker was lost {crashes} times: it is not tried again")))
     } else {
         let wait = recovery_ms(crashes);
+        let due = (wait > 0).then(|| now.plus_millis(wait));
         let changed = diesel::update(same_claim)
             .set((
                 jobs::status.eq(JobStatus::Queued.as_str()),
                 jobs::crashes.eq(crashes),
-                jobs::not_before.eq((wait > 0).then(|| now.plus_millis(wait).as_millis())),
+                jobs::not_before.eq(due.map(Timestamp::as_millis)),
                 jobs::worker_id.eq(None::<String>),
                 jobs::lease_until.eq(None::<i64>),
                 jobs::dispatched_at.eq(None::<i64>),
@@ -308,7 +309,7 @@ pub(super) fn recover(
             .execute(connection)?;
         if changed > 0 {
             let waits = JobRow { status: JobStatus::Queued.as_str().to_owned(), ..row.clone() };
-            recovered.queued.push(waits.change(JobStatus::Running)?);
+            recovered.queued.push(JobChange { not_before: due, ..waits.change(JobStatus::Running)? });
         }
         (changed, line(LogLevel::Warn, String::from("its worker was lost; the job is queued again")))
     };

@@ -134,8 +134,6 @@ pub struct Claimed {
     /// Whether the prompt id is that of an earlier claim that may have reached ComfyUI: look for it there
     /// before anything is sent.
     pub look_first: bool,
-    /// Whether it was never run before.
-    pub begins: bool,
     /// Whether there are messages to be sent.
     pub messages: bool,
 }

@@ -21,7 +21,7 @@ pub(crate) async fn run(binary: &Path, report: &mut Report) {
     let (mut straight, mut gateway, mut idle) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         let system = system(binary, Shape { sim: Some(switches.clone()), ..Shape::default() }).await;
-        straight.push(straight_in(&system, round).await.0.as_secs_f64());
+        straight.push(straight_in(&system, round).await.as_secs_f64());
         let (took, stood_idle) = through_gateway(&system, round).await;
         gateway.push(took.as_secs_f64());
         idle.push(stood_idle / JOBS as f64);
@@ -37,10 +37,9 @@ async fn idle_ms(client: &Client, sim: &str) -> f64 {
     stats["idleNanos"].as_f64().unwrap_or(0.0) / 1e6
 }
 
-async fn straight_in(system: &System, round: usize) -> (Duration, f64) {
+async fn straight_in(system: &System, round: usize) -> Duration {
     let client = Client::builder().build().unwrap();
     let sim = &system.sim.as_ref().unwrap().url;
-    let idle = idle_ms(&client, sim).await;
     let began = Instant::now();
     let mut last = String::new();
     for number in 0..JOBS {
@@ -49,7 +48,7 @@ async fn straight_in(system: &System, round: usize) -> (Duration, f64) {
     loop {
         let entry: Value = client.get(format!("{sim}/history/{last}")).send().await.unwrap().json().await.unwrap();
         if entry.get(&last).is_some() {
-            return (began.elapsed(), idle_ms(&client, sim).await - idle);
+            return began.elapsed();
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

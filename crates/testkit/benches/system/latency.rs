@@ -55,14 +55,14 @@ fn id(number: usize) -> String {
     format!("01900000-{}-7{}-8000-0000{hex}", &hex[0..4], &hex[4..7])
 }
 
-/// Ended jobs of these numbers, one in a hundred failed.
+/// Ended jobs of these numbers, one in ten failed.
 fn fill(url: &str, from: usize, to: usize) {
     let id = "lpad(to_hex(n), 8, '0')";
     let sql = format!(
         "INSERT INTO jobs (id, owner, workflow_id, workflow_version, status, priority, inputs, params, resolved, metadata,
             correlation_id, nodes_total, created_at, started_at, finished_at)
          SELECT '01900000-' || substr({id}, 1, 4) || '-7' || substr({id}, 5, 3) || '-8000-0000' || {id}, 'local',
-            'tiny', 1, CASE WHEN n % 100 = 0 THEN 'failed' ELSE 'succeeded' END, 1, '{{\"color\":1}}', '{{}}',
+            'tiny', 1, CASE WHEN n % 10 = 0 THEN 'failed' ELSE 'succeeded' END, 1, '{{\"color\":1}}', '{{}}',
             '{{\"color\":1}}', '{{}}', 'c', 2, 1700000000000 + n, 1700000000000 + n, 1700000001000 + n
          FROM generate_series({from}, {to}) AS s(n); ANALYZE jobs;"
     );

@@ -106,7 +106,7 @@ impl Report {
         self.add(what, None, unit, values.to_vec())
     }
 
-    /// How many times `values` the values of `against` are, round by round.
+    /// `values` as multiples of those of `against`, round by round.
     pub(crate) fn ratio(&mut self, what: &str, against: &str, values: &[f64], bare: &[f64]) -> &mut Row {
         let ratios = values.iter().zip(bare).map(|(value, bare)| value / bare).collect();
         self.add(what, Some(against.to_owned()), "times", ratios)

@@ -51,13 +51,14 @@ impl ProgressTeller {
         let (url, correlation_id) = (callback.url.clone(), job.correlation_id.clone());
         let trace = message::trace_header(current_trace().or(job.options.trace_parent));
         let (context, under_way) = (Arc::clone(context), Arc::clone(&self.under_way));
+        let job = job.id;
         let sending = async move {
             let body = Bytes::from(body);
             let secrets = &context.parts.webhooks.secrets;
             let mut headers = message::webhook_headers(secrets, &id.to_string(), now, &body, &correlation_id);
             headers.extend(trace);
             if let Err(error) = context.parts.egress.post(&url, &headers, body, DEADLINE).await {
-                tracing::debug!(%error, "progress was not told");
+                tracing::debug!(%error, jobId = %job, correlationId = correlation_id, "progress was not told");
             }
             under_way.store(false, Ordering::Release);
         };

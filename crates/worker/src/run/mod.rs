@@ -130,10 +130,7 @@ pub(crate) async fn run(context: Arc<Context>, backend: Arc<Backend>, taken: Tak
             return context.enqueue(Entry { not_before: Some(due), ..entry }).await;
         }
     };
-    let Claimed { job, look_first, begins, messages } = claimed;
-    if begins {
-        measure_wait(&job);
-    }
+    let Claimed { job, look_first, messages } = claimed;
     if messages {
         context.messages.notify_one();
     }
@@ -163,6 +160,9 @@ async fn begin(context: Arc<Context>, backend: Arc<Backend>, job: Job, hand: Han
     let Hand { spans, signal, slot } = hand;
     // Only of the first claim is it known since when the job has waited.
     let waited = job.started_at.filter(|_| job.epoch == 1).map(|start| start.millis_since(job.created_at));
+    if waited.is_some() {
+        measure_wait(&job);
+    }
     job_changed(&JobChange::of(&job, Some(JobStatus::Queued), job.status).after(waited));
     let workflow = match context.workflow(&job).await {
         Ok(Ok(workflow)) => workflow,

@@ -140,17 +140,11 @@ fn server<S>(name: &str, given: Option<String>, start: impl FnOnce() -> Result<S
 
 /// The interpreter of the tests that use what users have.
 pub(crate) fn python() -> Result<Option<String>> {
-    if let Some(given) = variable("TEST_PYTHON") {
-        return Ok(Some(given));
-    }
-    match Python::prepare() {
-        Ok(python) => Ok(Some(python.path().to_owned())),
-        Err(error) if variable("CI").is_none() => {
-            eprintln!("!! Python and its packages can't be had here, so their tests are LEFT OUT: {error:#}");
-            Ok(None)
-        }
-        Err(error) => Err(error.context("Python for the tests")),
-    }
+    Ok(match server("Python with its packages", variable("TEST_PYTHON"), Python::prepare)? {
+        Server::Given(path) => Some(path),
+        Server::Started(python) => Some(python.path().to_owned()),
+        Server::None => None,
+    })
 }
 
 /// What checks alert rules, queries and the text of metrics: a part of Prometheus.

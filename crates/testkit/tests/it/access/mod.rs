@@ -76,6 +76,12 @@ impl Shown {
         self
     }
 
+    /// What its requests are answered with that are counted and let in: who shows nothing is told then that it has to.
+    fn let_in(&self) -> u16 {
+        let credentials = self.0.iter().any(|(name, _)| matches!(*name, "x-api-key" | "authorization"));
+        if credentials { 200 } else { 401 }
+    }
+
     /// At `address`, as a proxy says.
     fn at(self, address: &str) -> Self {
         self.and("x-forwarded-for", address)

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use gateway_core::ErrorCode;
 use gateway_core::allowlist::Allowlist;
-use gateway_testkit::{Answer, Receiver, TestGateway, sampler_workflow};
+use gateway_testkit::{Answer, Receiver, TestGateway, copy_workflow, sampler_workflow};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -153,14 +153,7 @@ async fn nothing_is_fetched_for_a_key_that_may_not_run_the_workflow() {
         settings.files.urls.allow = Allowlist::parse(&host).expect("a list of hosts");
     });
     let test = offline(builder).await;
-    let copy = json!({
-        "workflow": {
-            "1": {"class_type": "LoadImage", "inputs": {"image": "{{image}}"}},
-            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}}
-        },
-        "inputSchema": {"type": "object", "properties": {"image": {"type": "object", "format": "image"}}}
-    });
-    test.register("copy", copy).await;
+    test.register("copy", copy_workflow()).await;
     let bound = key(&make(&test, json!({"name": "shop", "workflows": ["tiny"]})).await.key);
     let inputs = json!({"image": {"url": receiver.url("/x.png")}});
     refused(&post(&test, &bound, "/jobs", &wish("copy", inputs.clone())).await, ErrorCode::Forbidden);
