@@ -24,6 +24,7 @@ mod routes;
 mod server;
 mod state;
 mod stored;
+mod target;
 mod tls;
 mod webhooks;
 mod workflows;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use gateway_config::{Overrides, Settings};
 use gateway_core::access::MAX_WEIGHT;
+use gateway_core::audit::KeptHead;
 
 use crate::commands;
 use crate::exit::Failure;
@@ -201,7 +202,11 @@ pub(crate) struct Audit {
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
     /// Check that no entry was changed or removed; names the first that was.
-    Verify,
+    Verify {
+        /// Also that the log still leads over this head, which an earlier check told: its end was not cut off.
+        #[arg(long, value_name = "SEQ:HASH")]
+        head: Option<KeptHead>,
+    },
 }
 
 /// Flags of `submit`.
@@ -340,8 +345,8 @@ impl Cli {
             Command::Health => commands::health::run(&setting).await,
             Command::Doctor(args) => commands::doctor::run(&setting, args).await,
             Command::Keys(args) => commands::keys::run(&setting, args).await,
-            Command::Audit(Audit { command: AuditCommand::Verify, gateway }) => {
-                commands::audit::verify(&setting, gateway.as_deref()).await
+            Command::Audit(Audit { command: AuditCommand::Verify { head }, gateway }) => {
+                commands::audit::verify(&setting, gateway.as_deref(), head).await
             }
             Command::Openapi => commands::openapi::run(&setting),
             Command::Submit(args) => commands::submit::run(&setting, args).await,

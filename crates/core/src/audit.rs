@@ -1,6 +1,8 @@
 //! The chain of the audit log: each entry's hash covers the entry and the hash of the one before, so that no entry can be
 //! changed, removed or put in between without all later ones telling. Stores nothing.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -54,31 +56,67 @@ pub fn link(previous: &str, entry: &AuditEntry) -> String {
     hex::encode(digest.finalize())
 }
 
+/// What was kept of an earlier check: how many entries there were, and the hash of the last. Written `SEQ:HASH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptHead {
+    seq: i64,
+    hash: String,
+}
+
+impl FromStr for KeptHead {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (seq, hash) = text.split_once(':').ok_or(HEAD)?;
+        let seq: i64 = seq.parse().map_err(|_error| HEAD)?;
+        let fine = seq >= 0 && hex::decode::<32>(hash).is_some();
+        if fine { Ok(Self { seq, hash: hash.to_owned() }) } else { Err(HEAD) }
+    }
+}
+
+/// How it has to be written.
+const HEAD: &str = "must be the number of entries and their head, as audit verify told them: 43:cf8f…";
+
 /// Walks the chain from its beginning.
 #[derive(Debug, Clone)]
 pub struct ChainCheck {
     seq: i64,
     hash: String,
+    kept: Option<KeptHead>,
 }
 
 impl Default for ChainCheck {
     fn default() -> Self {
-        Self { seq: 0, hash: FIRST.to_owned() }
+        Self::beside(None)
     }
 }
 
 impl ChainCheck {
+    /// One that also looks whether the chain still leads over `kept`: nothing else tells that its end was cut off.
+    pub fn beside(kept: Option<KeptHead>) -> Self {
+        Self { seq: 0, hash: FIRST.to_owned(), kept }
+    }
+
     /// Takes the next entry with its hash.
     ///
     /// # Errors
     /// The number of the first entry that is not as it was written, or that is missing.
     pub fn next(&mut self, entry: &AuditEntry, hash: &str) -> Result<(), i64> {
         let expected = self.seq + 1;
-        if entry.seq != expected || link(&self.hash, entry) != hash {
+        let replaced = self.kept.as_ref().is_some_and(|kept| kept.seq == entry.seq && kept.hash != hash);
+        if entry.seq != expected || replaced || link(&self.hash, entry) != hash {
             return Err(expected);
         }
         (self.seq, self.hash) = (entry.seq, hash.to_owned());
         Ok(())
+    }
+
+    /// That there are no more entries.
+    ///
+    /// # Errors
+    /// The number of the first entry that was cut off.
+    pub fn end(&self) -> Result<(), i64> {
+        if self.kept.as_ref().is_some_and(|kept| kept.seq > self.seq) { Err(self.seq + 1) } else { Ok(()) }
     }
 
     /// How many entries were found good, and the hash of the last.
@@ -116,6 +154,25 @@ mod tests {
     fn first_bad(chain: &[(AuditEntry, String)]) -> Option<i64> {
         let mut check = ChainCheck::default();
         chain.iter().find_map(|(entry, hash)| check.next(entry, hash).err())
+    }
+
+    #[test]
+    fn an_end_that_was_cut_off_or_made_anew_is_told_by_the_head_that_was_kept() {
+        let good = chain(9);
+        let kept: KeptHead = format!("7:{}", good[6].1).parse().unwrap();
+        let walk = |chain: &[(AuditEntry, String)]| {
+            let mut check = ChainCheck::beside(Some(kept.clone()));
+            chain.iter().try_for_each(|(entry, hash)| check.next(entry, hash)).and_then(|()| check.end())
+        };
+        assert_eq!((walk(&good), walk(&good[..7])), (Ok(()), Ok(())));
+        assert_eq!(walk(&good[..6]), Err(7));
+        let mut anew = good[..6].to_vec();
+        let entry = AuditEntry { target: String::from("other"), ..good[6].0.clone() };
+        anew.push((entry.clone(), link(&good[5].1, &entry)));
+        assert_eq!((first_bad(&anew), walk(&anew)), (None, Err(7)), "a chain that is whole in itself");
+        for wrong in ["", "7", "7:", "x:00", "-1:00", "7:abc", &format!("7:{}0", good[6].1)] {
+            assert!(wrong.parse::<KeptHead>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

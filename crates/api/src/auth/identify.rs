@@ -18,6 +18,7 @@ use crate::auth::{Caller, credentials, limit};
 use crate::error::ApiError;
 use crate::images::is_link;
 use crate::state::ApiState;
+use crate::target;
 
 const API_KEY: &str = "x-api-key";
 /// Open to anybody: what load balancers and people look at before they have a key.
@@ -40,6 +41,7 @@ pub(crate) async fn identify(
 }
 
 async fn admit(state: &ApiState, request: &ServiceRequest) -> Result<(), ApiError> {
+    target::check(request)?;
     let address = address_of(state, request);
     request.extensions_mut().insert(ClientAddress(address));
     let path = request.path();

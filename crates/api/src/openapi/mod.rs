@@ -38,7 +38,8 @@ const ABOUT: &str = "A REST service in front of ComfyUI: workflows are templates
 `POST`, and its pictures are URLs.
 
 Errors are problems (RFC 9457, `application/problem+json`): `code` is the stable part. A path that is not there is \
-answered with 404 `NOT_FOUND`, a method that a path has not with 405 `METHOD_NOT_ALLOWED` and `Allow`. Unknown fields, \
+answered with 404 `NOT_FOUND`, a method that a path has not with 405 `METHOD_NOT_ALLOWED` and `Allow`, a path with its \
+query of more than 8 KiB with 414. Unknown fields, \
 unknown parameters, and a body where none is taken are refused.
 
 Credentials are a key in `X-API-Key`, or a key or a token after `Authorization: Bearer`. A gateway without any key and \

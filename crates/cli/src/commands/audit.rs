@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gateway_config::Overrides;
-use gateway_core::audit::{AuditRecord, ChainCheck};
+use gateway_core::audit::{AuditRecord, ChainCheck, KeptHead};
 use gateway_db::Database;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
@@ -18,19 +18,24 @@ use crate::place::Place;
 const PAGE: i64 = 1_000;
 
 /// Says whether every entry is as it was written, and else which is the first that is not.
-pub(crate) async fn verify(setting: &Setting<'_>, gateway: Option<&str>) -> Result<(), Failure> {
+pub(crate) async fn verify(
+    setting: &Setting<'_>,
+    gateway: Option<&str>,
+    head: Option<KeptHead>,
+) -> Result<(), Failure> {
     let settings = setting.load(&Overrides::default())?;
-    let mut check = ChainCheck::default();
+    let mut check = ChainCheck::beside(head);
     let walked = match Place::open(&settings, gateway).await? {
         Place::Database(database) => of_database(&database, &mut check).await?,
         Place::Gateway(remote) => of_gateway(&remote, &mut check, setting.output).await?,
     };
+    let walked = walked.and_then(|()| check.end());
     let (entries, head) = check.head();
     setting.output.json(&json!({"entries": entries, "head": head, "firstBad": walked.err()}));
     match walked {
         Ok(()) => {
             setting.output.say(format!(
-                "{entries} entries are as they were written\nhead {head}\nkeep that: an end that was cut off is told only by it"
+                "{entries} entries are as they were written\nhead {head}\nkeep that for --head {entries}:{head}: an end that was cut off is told only by it"
             ));
             Ok(())
         }

@@ -62,6 +62,28 @@ fn a_row_that_was_changed_in_the_file_is_named_as_the_first_that_is_bad() {
 }
 
 #[test]
+fn an_end_that_was_cut_off_and_made_anew_is_told_by_the_head_that_was_kept() {
+    let place = Place::new();
+    for name in ["one", "two", "three"] {
+        make(&place, name);
+    }
+    let good = verify(&place).expect(0).json();
+    let kept = format!("3:{}", good["head"].as_str().expect("a hash"));
+    let beside = |head: &str| place.run(&["audit", "verify", "--head", head]);
+    make(&place, "four");
+    beside(&kept).expect(0);
+    tamper(&place, "DELETE FROM audit WHERE seq > 2");
+    assert_eq!(verify(&place).expect(0).json()["entries"], 2, "a chain that is whole in itself");
+    beside(&kept).expect(1).says(&["entry 3 was changed, removed or put in", "the 2 before it are good"]);
+    for name in ["five", "six"] {
+        make(&place, name);
+    }
+    assert_eq!(verify(&place).expect(0).json()["entries"], 4);
+    beside(&kept).expect(1).says(&["entry 3 "]);
+    beside("3").expect(2).says(&["SEQ:HASH"]);
+}
+
+#[test]
 fn where_a_gateway_holds_the_database_it_is_asked_with_the_key_of_the_settings() {
     let mut place = Place::new();
     place.set("API_KEYS", &format!("{ADMIN}:admin:boss"));
