@@ -39,7 +39,7 @@ impl Gateway {
     /// # Errors
     /// [`StartError`] where a part can't be had.
     pub async fn start(settings: Settings, with_worker: bool) -> Result<Self, StartError> {
-        let metrics = measure::begin()?;
+        let metrics = measure::begin(settings.metrics)?;
         let Stores { database, broker, storage } = Stores::open(&settings).await?;
         let upkeep = measure::watch(&metrics, &database);
         let embedded = !broker.is_shared();

@@ -12,9 +12,10 @@ use crate::stores::{StartError, VERSION};
 /// How often histograms are gathered: until then they keep each value.
 const UPKEEP: Duration = Duration::from_secs(2);
 
-/// Begins to measure. To be called before anything is made that measures.
-pub(crate) fn begin() -> Result<Arc<Exposition>, StartError> {
-    Exposition::start(VERSION).map(Arc::new).map_err(StartError::Metrics)
+/// Begins to measure, where that is `enabled`. To be called before anything is made that measures.
+pub(crate) fn begin(enabled: bool) -> Result<Arc<Exposition>, StartError> {
+    let exposition = if enabled { Exposition::start(VERSION).map_err(StartError::Metrics)? } else { Exposition::off() };
+    Ok(Arc::new(exposition))
 }
 
 /// Has `exposition` show the database's connections, and keeps it in order until that is dropped.

@@ -70,6 +70,7 @@ pub fn load(env_file: &Path, overrides: &Overrides) -> Result<Settings, ConfigEr
         access: access::read(&mut reader, environment),
         log: telemetry::log(&mut reader),
         traces: telemetry::traces(&mut reader),
+        metrics: reader.flag("METRICS_ENABLED"),
         warnings: Vec::new(),
     };
     settings.warnings = warnings(&reader, &source.strangers);

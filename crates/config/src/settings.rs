@@ -52,6 +52,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Where traces go; `None` for nowhere.
     pub traces: Option<TraceSettings>,
+    /// Whether anything is measured for `/metrics`.
+    pub metrics: bool,
     /// Sentences that the operator should read once at start.
     pub warnings: Vec<String>,
 }

@@ -147,6 +147,11 @@ pub const VARIABLES: &[Variable] = &[
     ),
     plain("LOG_FORMAT", "auto", "auto (text on a terminal, else json), text or json"),
     plain(
+        "METRICS_ENABLED",
+        "true",
+        "Whether `/metrics` shows what is measured; `false`: nothing is, and it answers 404",
+    ),
+    plain(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "",
         "Collector that takes traces by OTLP over HTTP, such as http://127.0.0.1:4318 (empty = no traces)",

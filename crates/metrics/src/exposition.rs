@@ -25,7 +25,8 @@ type Look = Box<dyn Fn() + Send + Sync>;
 
 /// What one gateway shows.
 pub struct Exposition {
-    counted: PrometheusHandle,
+    /// `None` where nothing is measured.
+    counted: Option<PrometheusHandle>,
     looks: RwLock<Vec<Look>>,
 }
 
@@ -35,7 +36,7 @@ impl Exposition {
     /// # Errors
     /// [`NotMeasured`] where another recorder is in place.
     pub fn start(version: &'static str) -> Result<Self, NotMeasured> {
-        let counted = COUNTED.get_or_init(record).clone().map_err(NotMeasured)?;
+        let counted = Some(COUNTED.get_or_init(record).clone().map_err(NotMeasured)?);
         let collector = Collector::default();
         let exposition = Self { counted, looks: RwLock::default() };
         exposition.add(move || {
@@ -45,14 +46,19 @@ impl Exposition {
         Ok(exposition)
     }
 
+    /// One that shows nothing, and for which nothing is measured.
+    pub fn off() -> Self {
+        Self { counted: None, looks: RwLock::default() }
+    }
+
     /// Has `look` called for each text. It sets gauges, and must not wait.
     pub fn add(&self, look: impl Fn() + Send + Sync + 'static) {
         self.looks.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(look));
     }
 
-    /// The text. `also` sets further gauges, known only now.
-    pub fn render(&self, also: impl FnOnce()) -> String {
-        let mut text = self.counted.render();
+    /// The text; none where nothing is measured. `also` sets further gauges, known only now.
+    pub fn render(&self, also: impl FnOnce()) -> Option<String> {
+        let mut text = self.counted.as_ref()?.render();
         let now = PrometheusBuilder::new().build_recorder();
         with_local_recorder(&now, || {
             describe();
@@ -60,13 +66,15 @@ impl Exposition {
             self.looks.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(|look| look());
         });
         text.push_str(&now.handle().render());
-        text
+        Some(text)
     }
 
     /// Gathers what histograms have been told since the last time. Without it, and without anybody who scrapes, they keep
     /// each value.
     pub fn upkeep(&self) {
-        self.counted.run_upkeep();
+        if let Some(counted) = &self.counted {
+            counted.run_upkeep();
+        }
     }
 }
 
@@ -107,7 +115,7 @@ mod tests {
         let again = Exposition::start("1.2.3").unwrap();
         JOBS_ENDED.of(["w".into(), "failed".into(), "INTERNAL".into()]).increment(2);
         HTTP_DURATION.of(["GET".into(), "/jobs".into()]).record(0.3);
-        let first = exposition.render(|| QUEUE_DEPTH.of(["high".into()]).set(7.0));
+        let first = exposition.render(|| QUEUE_DEPTH.of(["high".into()]).set(7.0)).unwrap();
         assert!(first.contains("gateway_jobs_ended_total{workflow=\"w\",status=\"failed\",code=\"INTERNAL\"} 2\n"));
         assert!(
             first.contains(
@@ -123,10 +131,13 @@ mod tests {
         assert!(first.contains("gateway_build_info{version=\"1.2.3\"} 1\n"));
         assert!(first.contains("# HELP gateway_jobs_ended_total "));
         again.upkeep();
-        let second = again.render(|| ());
+        let second = again.render(|| ()).unwrap();
         assert!(second.contains("gateway_http_request_duration_seconds_count{method=\"GET\",route=\"/jobs\"} 1\n"));
         assert!(second.contains("code=\"INTERNAL\"} 2\n") && !second.contains("gateway_queue_depth"), "{second}");
         let resident = second.lines().find(|line| line.starts_with("process_resident_memory_bytes ")).unwrap();
         assert!(resident.rsplit(' ').next().unwrap().parse::<f64>().unwrap() > 1e6);
+        let off = Exposition::off();
+        off.upkeep();
+        assert_eq!(off.render(|| panic!("nobody is shown anything")), None);
     }
 }

@@ -35,7 +35,7 @@ enum Chore {
     /// Run what must hold before a change lands.
     Ci,
     /// Measure the whole system: overhead, gap, accept, footprint, cache, watchers, convert, shared,
-    /// latency, fleet, all.
+    /// latency, fleet, telemetry, all.
     Bench {
         /// What to measure.
         name: String,

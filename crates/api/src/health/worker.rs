@@ -68,5 +68,8 @@ async fn ready(look: Data<Look>) -> HttpResponse {
 }
 
 async fn show_metrics(metrics: Data<Exposition>) -> HttpResponse {
-    HttpResponse::Ok().insert_header((CONTENT_TYPE, gateway_metrics::CONTENT_TYPE)).body(metrics.render(|| ()))
+    match metrics.render(|| ()) {
+        Some(text) => HttpResponse::Ok().insert_header((CONTENT_TYPE, gateway_metrics::CONTENT_TYPE)).body(text),
+        None => HttpResponse::NotFound().json(json!({"detail": "metrics are off (METRICS_ENABLED)"})),
+    }
 }

@@ -6,14 +6,17 @@ mod fleet;
 use actix_web::HttpResponse;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::Data;
+use gateway_core::ErrorCode;
 
 pub(crate) use self::count::{Arrival, answered, begin};
 pub(crate) use self::fleet::Fleet;
+use crate::error::ApiError;
 use crate::state::ApiState;
 
 /// The text that Prometheus reads.
-pub(crate) async fn show_metrics(state: Data<ApiState>) -> HttpResponse {
+pub(crate) async fn show_metrics(state: Data<ApiState>) -> Result<HttpResponse, ApiError> {
     let fleet = state.fleet.look(&state.parts).await;
     let text = state.parts.metrics.render(|| fleet.show());
-    HttpResponse::Ok().insert_header((CONTENT_TYPE, gateway_metrics::CONTENT_TYPE)).body(text)
+    let text = text.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "metrics are off (METRICS_ENABLED)"))?;
+    Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, gateway_metrics::CONTENT_TYPE)).body(text))
 }

@@ -98,9 +98,10 @@ fn metrics() -> Operation {
     Operation::new("GET", "/metrics", "getMetrics", TAG)
         .about(
             "What is measured",
-            "For Prometheus, in its text format: what this process has counted since its start, and how the whole gateway is at the moment.",
+            "For Prometheus, in its text format: what this process has counted since its start, and how the whole gateway is at the moment. Where metrics are off: 404.",
         )
         .open()
+        .fails(&[ErrorCode::NotFound])
         .without(&[ErrorCode::ValidationError, ErrorCode::DatabaseUnavailable])
         .answers(200, Answer::empty("All of it.").content(gateway_metrics::CONTENT_TYPE, content))
 }

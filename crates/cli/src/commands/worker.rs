@@ -27,7 +27,7 @@ pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
     }
     let backends: Vec<String> = settings.comfyui.backends.iter().map(|backend| backend.display_url.clone()).collect();
     let (host, port, node) = (settings.http.host.clone(), settings.worker.port, settings.worker.node.clone());
-    let metrics = measure::begin()?;
+    let metrics = measure::begin(settings.metrics)?;
     let stores = Stores::open(&settings).await.map_err(Failure::failed)?;
     let database = stores.database.clone();
     let _upkeep = measure::watch(&metrics, &database);

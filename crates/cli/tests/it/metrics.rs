@@ -164,6 +164,18 @@ fn lint(scrape: &Scrape) {
     assert!(output.status.success(), "{said}\n{}", scrape.text);
 }
 
+#[tokio::test]
+async fn where_metrics_are_off_there_is_nothing_to_see() {
+    let scene = Scene::start(&[("METRICS_ENABLED", "false")]).await;
+    let job = scene.submit(&json!({"workflowId": "tiny", "inputs": {"color": 7}}), 202).await;
+    scene.wait(&job, "succeeded").await;
+    let problem = scene.send(Method::GET, "/metrics", None, 404).await;
+    assert_eq!(
+        (&problem["code"], &problem["detail"]),
+        (&json!("NOT_FOUND"), &json!("metrics are off (METRICS_ENABLED)"))
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_process_shows_each_line_of_the_table_but_those_of_redis_and_nothing_of_callers() {
     let scene = Scene::start(&[("COMFYUI_URL", "http://artist:hunter2secret@HOST")]).await;

@@ -22,7 +22,7 @@ const ROUNDS: usize = 3;
 /// `POST /jobs` whose result is in the cache, against one whose result is not.
 pub(crate) async fn cache(binary: &Path, report: &mut Report) {
     let env = [("LOG_LEVEL", "error"), ("CACHE_ENABLED", "true")];
-    let system = system(binary, Shape { sim: Some(json!({"fastRender": true})), env: &env, args: &[] }).await;
+    let system = system(binary, Shape { sim: Some(json!({"fastRender": true})), env: &env, ..Shape::default() }).await;
     let client = Client::builder().build().unwrap();
     let url = &system.gateway.url;
     let _first = ended(&client, url, &System::job(7)).await;
@@ -110,7 +110,7 @@ async fn watch(binary: &Path) -> (f64, Vec<Duration>) {
     let switches = json!({"fastRender": true, "nodeMs": 8_000});
     let slots = WATCHED.to_string();
     let env = [("LOG_LEVEL", "error"), ("MAX_CONCURRENCY", slots.as_str())];
-    let system = system(binary, Shape { sim: Some(switches), env: &env, args: &[] }).await;
+    let system = system(binary, Shape { sim: Some(switches), env: &env, ..Shape::default() }).await;
     let client = Client::builder().build().unwrap();
     let url = &system.gateway.url;
     let mut ids = Vec::new();
@@ -162,7 +162,7 @@ fn delay(event: &str) -> Option<Duration> {
 /// Conversions, and what they do to everybody else.
 pub(crate) async fn conversion(binary: &Path, report: &mut Report) {
     let env = [("LOG_LEVEL", "error"), ("IMAGE_CONVERSIONS", "1")];
-    let system = system(binary, Shape { sim: Some(json!({})), env: &env, args: &[] }).await;
+    let system = system(binary, Shape { sim: Some(json!({})), env: &env, ..Shape::default() }).await;
     let client = Client::builder().build().unwrap();
     let url = &system.gateway.url;
     let body = json!({"workflowId": "tiny", "inputs": {"color": 7, "width": 1024, "height": 1024}});

@@ -26,6 +26,7 @@ mod overhead;
 mod process;
 mod report;
 mod shared;
+mod telemetry;
 
 use std::path::{Path, PathBuf};
 
@@ -73,6 +74,8 @@ enum What {
     Watchers,
     /// Conversions of pictures, and what they do to everybody else.
     Convert,
+    /// What log lines, metrics and traces cost each `POST /jobs`.
+    Telemetry,
     /// All of them.
     All,
     /// The bare handler that `accept` and `shared` compare with.
@@ -100,6 +103,7 @@ async fn main() {
         What::Cache => delivery::cache(binary, report).await,
         What::Watchers => delivery::watchers(binary, report).await,
         What::Convert => delivery::conversion(binary, report).await,
+        What::Telemetry => telemetry::run(binary, report).await,
         What::All => all(binary, &postgres(), report).await,
         What::BareServer { port, database, redis } => return bare::serve(port, &database, redis.as_deref()).await,
     }
@@ -113,6 +117,7 @@ async fn main() {
 async fn all(binary: &Path, postgres: &str, report: &mut Report) {
     footprint::run(binary, report).await;
     accept::run(binary, report).await;
+    telemetry::run(binary, report).await;
     shared::run(binary, postgres, report).await;
     overhead::run(binary, report).await;
     overhead::shared(binary, postgres, report).await;

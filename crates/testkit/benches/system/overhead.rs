@@ -29,7 +29,8 @@ pub(crate) async fn run(binary: &Path, report: &mut Report) {
         for _ in 0..ROUNDS {
             let slots = concurrency.to_string();
             let env = [("MAX_CONCURRENCY", slots.as_str())];
-            let system = system(binary, Shape { sim: Some(json!({"fastRender": true})), env: &env, args: &[] }).await;
+            let system =
+                system(binary, Shape { sim: Some(json!({"fastRender": true})), env: &env, ..Shape::default() }).await;
             straight.push(measure(&system, concurrency, jobs, Way::Straight).await);
             measure(&system, concurrency, 100, Way::Gateway).await;
             gateway.push(measure(&system, concurrency, jobs, Way::Gateway).await);
@@ -54,7 +55,7 @@ pub(crate) async fn shared(binary: &Path, server: &str, report: &mut Report) {
             let (slots, url, queue) = (concurrency.to_string(), database.url(), redis.url());
             let env = [("MAX_CONCURRENCY", slots.as_str()), ("DATABASE_URL", &url), ("REDIS_URL", &queue)];
             let sim = Some(json!({"fastRender": true}));
-            let system = system(binary, Shape { sim, env: &env, args: &["--with-worker"] }).await;
+            let system = system(binary, Shape { sim, env: &env, args: &["--with-worker"], keep_log: false }).await;
             straight.push(measure(&system, concurrency, jobs, Way::Straight).await);
             measure(&system, concurrency, 100, Way::Gateway).await;
             gateway.push(measure(&system, concurrency, jobs, Way::Gateway).await);

@@ -23,8 +23,12 @@ impl Drop for Process {
 
 impl Process {
     pub(crate) async fn start(mut command: Command, url: String, probe: &str) -> Self {
-        let child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        Self::start_telling(command.stderr(Stdio::null()), url, probe).await
+    }
+
+    /// One whose standard error is where `command` has it.
+    async fn start_telling(command: &mut Command, url: String, probe: &str) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("it starts");
         let process = Self { child, url };
         let client = Client::builder().build().unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -47,6 +51,15 @@ impl Process {
     /// Host and port.
     pub(crate) fn address(&self) -> &str {
         self.url.trim_start_matches("http://")
+    }
+
+    /// The time that processors have worked for it.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // In its own code and in the kernel's, in hundredths of a second; what comes before may hold spaces.
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let hundredths: u64 = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(hundredths * 10)
     }
 
     /// Resident memory in bytes: now, and the highest so far.
@@ -79,6 +92,8 @@ pub(crate) struct Shape<'a> {
     pub(crate) env: &'a [(&'a str, &'a str)],
     /// Further arguments of `run`.
     pub(crate) args: &'a [&'a str],
+    /// Whether what the gateway says goes into a file, as where it is kept.
+    pub(crate) keep_log: bool,
 }
 
 pub(crate) async fn system(binary: &Path, shape: Shape<'_>) -> System {
@@ -120,7 +135,8 @@ pub(crate) async fn gateway(binary: &Path, folder: &Path, comfyui: u16, shape: &
         .env("CACHE_ENABLED", "false")
         .env("RATE_LIMIT_MAX", "1000000000")
         .envs(shape.env.iter().copied());
-    Process::start(command, format!("http://127.0.0.1:{port}"), probe).await
+    let log = if shape.keep_log { std::fs::File::create(folder.join("log")).unwrap().into() } else { Stdio::null() };
+    Process::start_telling(command.stderr(log), format!("http://127.0.0.1:{port}"), probe).await
 }
 
 impl System {

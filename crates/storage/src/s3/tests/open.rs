@@ -107,9 +107,10 @@ async fn a_bucket_is_tried_out_once_and_with_little_patience() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // Bound, so that nobody else is there, and never listening.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind(std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let endpoint = format!("http://{}", taken.local_addr().unwrap());
-    drop(taken);
     let server = Server::start().await;
     let settings = S3Settings { endpoint: Some(endpoint.clone()), ..server.settings.clone() };
     let text = refused_as(&settings, true).await;

@@ -5,7 +5,7 @@ use gateway_testkit::TestGateway;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::support::{answer, invalid, offline, problem, raw, with};
+use super::support::{answer, invalid, offline, problem, raw, raw_get, with};
 
 #[tokio::test]
 async fn a_request_id_is_taken_over_where_it_is_one_and_made_where_not() {
@@ -134,6 +134,24 @@ async fn a_body_over_the_limit_is_refused_however_it_is_sent() {
         let (_, text) = raw(&test, announced.as_bytes()).await;
         assert!(text.contains("HTTP/1.1 413 "), "refused before a byte of it was sent: {text}");
     }
+}
+
+#[tokio::test]
+async fn what_no_request_can_be_for_is_refused_before_anybody_looks_who_sent_it() {
+    let test = offline().await;
+    let jobs = |letters: usize| format!("/jobs?q={}", "x".repeat(letters));
+    for (line, host, status, code) in [
+        (format!("GET {}", jobs(9_000)), "gateway", 414, "BAD_REQUEST"),
+        (String::from("GET /jobs"), "a/b", 400, "BAD_REQUEST"),
+        (String::from("GET /jobs"), "user@gateway", 400, "BAD_REQUEST"),
+        (String::from("CONNECT gateway:443"), "gateway:443", 405, "METHOD_NOT_ALLOWED"),
+    ] {
+        let head = format!("{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let (got, text) = raw(&test, head.as_bytes()).await;
+        assert_eq!(got, status, "{line}: {text}");
+        assert!(text.contains("application/problem+json") && text.contains(code), "{text}");
+    }
+    assert_ne!(raw_get(&test, jobs(8_000).as_bytes()).await.0, 414);
 }
 
 #[tokio::test]

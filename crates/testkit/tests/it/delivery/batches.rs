@@ -419,7 +419,7 @@ async fn an_unknown_batch_is_none_whatever_is_wanted_of_it() {
     let batch = accepted(&test, &colors(&[1])).await;
     let job = jobs(&batch).remove(0);
     let upper = text(&batch, "/batchId").to_uppercase();
-    for id in [UNKNOWN, "0", "%00", &job, &upper, &"x".repeat(10_000)] {
+    for id in [UNKNOWN, "0", "%00", &job, &upper, &"x".repeat(8_000)] {
         refused(&test.get(&format!("/batches/{id}")).await, ErrorCode::BatchNotFound);
         refused(&test.post(&format!("/batches/{id}/cancel"), &json!({})).await, ErrorCode::BatchNotFound);
     }
