@@ -33,7 +33,7 @@ const KEY_TTL: Duration = Duration::from_millis(800);
 const LIMITED: usize = 100_000;
 /// How long what is known of the pace of runs is used.
 const PACE_TTL: Duration = Duration::from_secs(5);
-/// How long ids of dispatched jobs are gathered before they are noted together.
+/// How long it is gathered what the queue was told before that is noted together.
 const DISPATCH_GATHER: Duration = Duration::from_millis(100);
 /// How long a count of waiting jobs counts that many processes add to.
 const DEPTH_TTL: Duration = Duration::from_millis(100);
@@ -105,7 +105,8 @@ pub struct ApiState {
     pub(crate) cursor_key: CursorKey,
     pub(crate) started: Instant,
     ids: Arc<Mutex<JobIdSequence>>,
-    dispatched: mpsc::UnboundedSender<JobId>,
+    /// Jobs of which the queue was told, or could not be.
+    dispatched: mpsc::UnboundedSender<(JobId, bool)>,
     /// Turns true when the server stops: streams that would never end by themselves end then.
     pub(crate) stopping: Arc<watch::Sender<bool>>,
     depth: Arc<tokio::sync::Mutex<Option<(Instant, u64)>>>,
@@ -139,7 +140,7 @@ impl ApiState {
     pub async fn new(parts: Parts) -> Result<Self, DbError> {
         metrics::begin();
         let (dispatched, told) = mpsc::unbounded_channel();
-        tokio::spawn(note_dispatched(parts.database.clone(), told));
+        tokio::spawn(note_dispatches(parts.database.clone(), told));
         let cursor_key = parts.database.cursor_key(rand::random()).await?;
         Ok(Self {
             limiter: Arc::new(Limiter::new(LIMITED)),
@@ -289,10 +290,10 @@ impl ApiState {
         Rules { sizes, discreet: self.parts.access.privacy }
     }
 
-    /// Notes, a little later and together with others, that the queue was told of a job.
-    pub(crate) fn mark_dispatched(&self, id: JobId) {
-        if self.dispatched.send(id).is_err() {
-            tracing::debug!(jobId = %id, "not noted as dispatched; the sweep will tell the queue again");
+    /// Notes, a little later and together with others, whether the queue was told of a job.
+    pub(crate) fn note_dispatch(&self, id: JobId, told: bool) {
+        if self.dispatched.send((id, told)).is_err() {
+            tracing::debug!(jobId = %id, "not noted what the queue knows; the sweep will find out");
         }
     }
 
@@ -309,19 +310,28 @@ impl ApiState {
     }
 }
 
-async fn note_dispatched(database: Database, mut told: mpsc::UnboundedReceiver<JobId>) {
-    let mut ids = Vec::new();
-    while told.recv_many(&mut ids, DISPATCH_BATCH).await > 0 {
+async fn note_dispatches(database: Database, mut told: mpsc::UnboundedReceiver<(JobId, bool)>) {
+    let mut notes = Vec::new();
+    while told.recv_many(&mut notes, DISPATCH_BATCH).await > 0 {
         tokio::time::sleep(DISPATCH_GATHER).await;
-        while ids.len() < DISPATCH_BATCH
-            && let Ok(id) = told.try_recv()
+        while notes.len() < DISPATCH_BATCH
+            && let Ok(note) = told.try_recv()
         {
-            ids.push(id);
+            notes.push(note);
         }
-        if let Err(error) = database.mark_dispatched(&ids).await {
+        let ids = |told: bool| notes.iter().filter(|note| note.1 == told).map(|note| note.0).collect::<Vec<_>>();
+        let (known, unknown) = (ids(true), ids(false));
+        if !known.is_empty()
+            && let Err(error) = database.mark_dispatched(&known).await
+        {
             tracing::warn!(%error, "not noted as dispatched; the sweep will tell the queue again");
         }
-        ids.clear();
+        if !unknown.is_empty()
+            && let Err(error) = database.mark_undispatched(&unknown).await
+        {
+            tracing::warn!(%error, "not noted that the queue was not told of jobs; the sweep will find out");
+        }
+        notes.clear();
     }
 }
 

@@ -81,7 +81,8 @@ impl JobRow {
             lease_until: None,
             cancel_requested: false,
             created_at: job.id.timestamp().as_millis(),
-            dispatched_at: None,
+            // Whoever accepts it tells the queue next, and says so where that fails: one write a job, not two.
+            dispatched_at: Some(job.id.timestamp().as_millis()),
             started_at: None,
             finished_at: None,
             store_ms: None,

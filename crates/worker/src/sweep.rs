@@ -15,6 +15,9 @@ use crate::hint;
 const INTERVAL: Duration = Duration::from_secs(5);
 /// A job that the queue was not told of within this time never will be by whoever accepted it.
 const FORGOTTEN_MS: i64 = 2_000;
+/// How far back one of all workers looks, at each sweep, for jobs that whoever accepted them died before telling of: over
+/// two sweeps at the least.
+const NEW_MS: i64 = 15_000;
 /// Workers of many that a job may lose before it is held for what kills them.
 const MAX_CRASHES: i32 = 3;
 /// The same where one process does all: whatever ends it hits every job that runs, and most are innocent.
@@ -97,7 +100,17 @@ async fn sweep(context: &Context) -> Result<(), DbError> {
     }
     refill(context).await?;
     if broker.turn("audit", AUDIT).await.unwrap_or(false) {
-        audit(context).await?;
+        let lost = tell_of_unknown(context, None, None).await?;
+        if lost > 0 {
+            tracing::warn!(jobs = lost, "the queue has lost jobs: it is told of them again");
+        }
+    } else if broker.turn("new", INTERVAL.mul_f64(0.8)).await.unwrap_or(false) {
+        let until = database.now().plus_millis(-FORGOTTEN_MS);
+        let (after, until) = (JobId::floor(until.plus_millis(-NEW_MS)), JobId::floor(until));
+        let untold = tell_of_unknown(context, Some(after), Some(until)).await?;
+        if untold > 0 {
+            tracing::info!(jobs = untold, "the queue is told of jobs that it did not know");
+        }
     }
     Ok(())
 }
@@ -129,17 +142,18 @@ async fn refill(context: &Context) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Tells the queue of waiting jobs that it does not know.
-async fn audit(context: &Context) -> Result<(), DbError> {
-    let mut last = None;
+/// Tells the queue of those waiting jobs after `after` and before `until` that it does not know; gives how many there are.
+async fn tell_of_unknown(context: &Context, mut after: Option<JobId>, until: Option<JobId>) -> Result<usize, DbError> {
+    let mut told = 0;
     loop {
-        let page = context.parts.database.queued_jobs(last, PAGE).await?;
-        let Some(end) = page.last() else { return Ok(()) };
-        last = Some(end.id);
+        let mut page = context.parts.database.queued_jobs(after, PAGE).await?;
+        page.retain(|job| until.is_none_or(|until| job.id < until));
+        let Some(end) = page.last() else { return Ok(told) };
+        after = Some(end.id);
         let ids: Vec<JobId> = page.iter().map(|job| job.id).collect();
-        let Ok(unknown) = context.parts.broker.unknown(&ids).await else { return Ok(()) };
+        let Ok(unknown) = context.parts.broker.unknown(&ids).await else { return Ok(told) };
         if !unknown.is_empty() {
-            tracing::warn!(jobs = unknown.len(), "the queue has lost jobs: it is told of them again");
+            told += unknown.len();
             dispatch(context, page.into_iter().filter(|job| unknown.contains(&job.id)).collect()).await?;
         }
     }

@@ -79,22 +79,28 @@ pub(crate) fn entry(job: &NewJob) -> Entry {
     }
 }
 
-/// Tells the queue of new jobs; gives each one's place there, where it has one.
+/// Tells the queue of jobs that are noted as dispatched, as new ones are; gives each one's place there, where it has one.
 pub(crate) async fn hint(state: &ApiState, entries: Vec<Entry>) -> Vec<Option<u64>> {
     let ids: Vec<_> = entries.iter().map(|entry| entry.job).collect();
+    let positions = tell(state, entries).await;
+    if positions.is_none() {
+        ids.into_iter().for_each(|id| state.note_dispatch(id, false));
+    }
+    positions.unwrap_or_default()
+}
+
+/// Tells the queue of jobs; each one's place there, and `None` where it may not have heard.
+async fn tell(state: &ApiState, entries: Vec<Entry>) -> Option<Vec<Option<u64>>> {
     // The jobs are safe: a queue that is slow must not keep the caller.
     match tokio::time::timeout(HINT, state.parts.broker.enqueue(entries)).await {
-        Ok(Ok(positions)) => {
-            ids.into_iter().for_each(|id| state.mark_dispatched(id));
-            positions
-        }
+        Ok(Ok(positions)) => Some(positions),
         Ok(Err(error)) => {
             tracing::debug!(%error, "the queue was not told of a job; a sweep will");
-            Vec::new()
+            None
         }
         Err(_elapsed) => {
             tracing::debug!("the queue is slow; a sweep tells it of a job again");
-            Vec::new()
+            None
         }
     }
 }
@@ -128,8 +134,9 @@ pub(crate) async fn follow_up(state: &ApiState, aftermath: Aftermath) {
         job_changed(&change);
     }
     let promoted: Vec<Entry> = aftermath.promoted.into_iter().map(entry_of).collect();
-    if !promoted.is_empty() {
-        hint(state, promoted).await;
+    let ids: Vec<_> = promoted.iter().map(|entry| entry.job).collect();
+    if !promoted.is_empty() && tell(state, promoted).await.is_some() {
+        ids.into_iter().for_each(|id| state.note_dispatch(id, true));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Accepting jobs, each once whatever its sender repeats, and noting that the queue knows of them.
+//! Accepting jobs, each once whatever its sender repeats, and noting what the queue knows of.
 
 use diesel::Connection as _;
 use diesel::prelude::*;
@@ -48,14 +48,23 @@ impl Database {
         self.read_row(move |connection| Ok(known_request(connection, owner.as_str(), &request, oldest)?)).await
     }
 
-    /// Notes that the queue was told of these jobs.
+    /// Notes that the queue was told of these jobs, as it is of new ones.
     ///
     /// # Errors
     /// [`DbError`] where that could not be written; the sweep will tell the queue again.
     pub async fn mark_dispatched(&self, ids: &[JobId]) -> Result<(), DbError> {
         let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let now = self.now().as_millis();
-        self.write(move |connection| Ok(mark(connection, &ids, now)?)).await
+        self.write(move |connection| Ok(mark(connection, &ids, Some(now))?)).await
+    }
+
+    /// Notes that the queue could not be told of these jobs.
+    ///
+    /// # Errors
+    /// [`DbError`] where that could not be written; the sweep finds out that the queue does not know them.
+    pub async fn mark_undispatched(&self, ids: &[JobId]) -> Result<(), DbError> {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        self.write(move |connection| Ok(mark(connection, &ids, None)?)).await
     }
 }
 
@@ -241,24 +250,24 @@ fn insert(connection: &mut Conn, row: &JobRow, uploads: &[UploadId]) -> QueryRes
     .map(drop)
 }
 
-/// Notes the time on those of `ids` that still wait. On a server, rows that somebody holds are passed over: they are
+/// Notes when the queue was told of those of `ids` that still wait, or that it was not. On a server, rows that somebody holds are passed over: they are
 /// being claimed, and whoever waits for several rows may be waited for.
-fn mark(connection: &mut Conn, ids: &[String], now: i64) -> QueryResult<()> {
+fn mark(connection: &mut Conn, ids: &[String], told: Option<i64>) -> QueryResult<()> {
     let waiting = || {
         jobs::table
             .filter(jobs::id.eq_any(ids.to_vec()))
             .filter(jobs::status.eq(JobStatus::Queued.as_str()))
-            .filter(jobs::dispatched_at.is_null())
+            .filter(jobs::dispatched_at.is_null().eq(told.is_some()))
     };
     match connection {
         Conn::Sqlite(connection) => {
-            diesel::update(waiting()).set(jobs::dispatched_at.eq(now)).execute(connection)?;
+            diesel::update(waiting()).set(jobs::dispatched_at.eq(told)).execute(connection)?;
         }
         Conn::Postgres(connection) => {
             let free: Vec<String> =
                 waiting().select(jobs::id).order(jobs::id).for_update().skip_locked().load(connection)?;
             diesel::update(jobs::table.filter(jobs::id.eq_any(free)))
-                .set(jobs::dispatched_at.eq(now))
+                .set(jobs::dispatched_at.eq(told))
                 .execute(connection)?;
         }
     }

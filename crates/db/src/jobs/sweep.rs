@@ -146,7 +146,7 @@ impl Database {
         .await
     }
 
-    /// Waiting jobs accepted before `before` that the queue was never told of.
+    /// Waiting jobs accepted before `before` of which it is known that the queue was not told.
     ///
     /// # Errors
     /// [`DbError`] where they could not be read.

@@ -318,6 +318,8 @@ async fn jobs_that_the_queue_was_not_told_of_are_found_until_it_is(place: Place)
     for new in [&first, &second] {
         database.accept_job(new).await.unwrap();
     }
+    assert!(database.undispatched_jobs(Timestamp::from_millis(2_000_000), 10).await.unwrap().is_empty());
+    database.mark_undispatched(&[first.id, second.id]).await.unwrap();
     let forgotten = database.undispatched_jobs(Timestamp::from_millis(2_000_000), 10).await.unwrap();
     assert_eq!(forgotten.iter().map(|job| job.id).collect::<Vec<_>>(), [first.id, second.id]);
     database.mark_dispatched(&[first.id]).await.unwrap();

@@ -41,15 +41,19 @@ impl Shared {
 
     fn tweak(&self, node: &str) -> impl Fn(&mut Settings) + Send + Sync + 'static + use<> {
         let (folder, node): (PathBuf, _) = (self.folder.path().to_owned(), node.to_owned());
-        let (redis, prefix) = (self.redis.clone(), self.prefix.clone());
+        let queue = self.queue();
         move |settings| {
             settings.database.target = DatabaseTarget::Sqlite { path: folder.join("gateway.db") };
             settings.storage.backend = StorageBackend::Local { root: folder.join("outputs") };
             settings.worker.node.clone_from(&node);
-            let url = SecretString::from(redis.clone());
-            settings.queue.redis =
-                Some(RedisSettings { url, shown: String::from("redis://test"), prefix: prefix.clone() });
+            settings.queue.redis = Some(queue.clone());
         }
+    }
+
+    /// Their queue.
+    fn queue(&self) -> RedisSettings {
+        let url = SecretString::from(self.redis.clone());
+        RedisSettings { url, shown: String::from("redis://test"), prefix: self.prefix.clone() }
     }
 
     /// An API and a worker.

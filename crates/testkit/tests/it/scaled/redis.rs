@@ -1,7 +1,10 @@
 //! A Redis that must not be used, that is full, or that talks TLS.
 
+use std::time::Duration;
+
 use comfyui_gateway::{Gateway, StartError};
 use comfyui_sim::SimConfig;
+use gateway_broker::{Broker as _, RedisBroker};
 use gateway_config::{Overrides, Settings};
 use gateway_testkit::stack::Redis;
 use gateway_testkit::{TestBuilder, tiny_workflow, until};
@@ -85,6 +88,32 @@ async fn a_full_one_costs_no_job_and_jobs_run_on() {
     }
     assert_eq!(redis.ask(&["config", "set", "maxmemory", "0"]), "OK");
     assert_eq!(node.run("tiny", json!({"color": 4})).await["status"], "succeeded");
+}
+
+#[tokio::test]
+async fn a_job_that_it_never_heard_of_is_run_soon() {
+    if without() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let redis = Redis::with(folder.path(), &[]).await;
+    let shared = Shared::on(redis.url());
+    let node = shared.node("one", SimConfig::default()).await;
+    node.register("tiny", tiny_workflow()).await;
+    // The audit of all that waits would find it, too, only later.
+    assert_eq!(redis.ask(&["set", &format!("{{{}}}:turn:audit", shared.prefix), "another worker's"]), "OK");
+    let _answer = node.post("/queue/pause", &json!({})).await.expect(200);
+    until("the worker is paused", || async {
+        (node.get("/workers").await.json()["items"][0]["state"] == "paused").then_some(())
+    })
+    .await;
+    let job = node.submit("tiny", json!({"color": 1})).await;
+    // As where the API dies between the commit and the hint.
+    let broker = RedisBroker::open(&shared.queue(), Duration::from_secs(600)).await.expect("it opens");
+    broker.forget(job.parse().expect("an id")).await.expect("it forgets");
+    assert_eq!(node.get("/health").await.json()["queue"]["depth"], 0);
+    let _answer = node.post("/queue/resume", &json!({})).await.expect(200);
+    assert_eq!(node.wait_ended(&job).await["status"], "succeeded");
 }
 
 #[tokio::test]
