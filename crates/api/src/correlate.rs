@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use actix_cors::CorsError;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
@@ -175,6 +176,10 @@ fn problem_of(error: &Error, id: &str, openai: bool) -> (HttpResponse, Option<Er
 
 /// Errors that actix itself makes.
 fn foreign(error: &Error) -> ApiError {
+    if error.as_error::<CorsError>().is_some() {
+        return ApiError::bad_request("pages of this origin may not call, or not with this method or these headers")
+            .recommend("an operator names the origins whose pages may call in CORS_ORIGINS");
+    }
     let status = error.as_response_error().status_code();
     match status {
         StatusCode::NOT_FOUND => ApiError::new(ErrorCode::NotFound, "there is nothing at this path"),

@@ -127,6 +127,9 @@ pub(crate) struct Doctor {
     /// Send a test message (gateway.test) to this URL, signed and guarded as webhooks are.
     #[arg(long, value_name = "URL")]
     pub(crate) webhook: Option<String>,
+    /// Look at what `comfyui-gateway worker` needs: not at who may call.
+    #[arg(long)]
+    pub(crate) worker: bool,
     /// End with 1 where there are warnings, too.
     #[arg(long)]
     pub(crate) strict: bool,
@@ -336,6 +339,9 @@ impl Cli {
             output.fail(&failure);
             return failure.code();
         }
+        if !matches!(self.command, Command::Submit(_)) {
+            keep_private();
+        }
         let result = match self.command {
             Command::Init => commands::init::run(&setting).await,
             Command::AddWorkflow(args) => commands::add_workflow::run(&setting, args).await,
@@ -364,6 +370,12 @@ impl Cli {
             }
         }
     }
+}
+
+/// What is written from here on, only this user may read: the database holds prompts, and pictures are somebody's.
+fn keep_private() {
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
 }
 
 /// The process can't even begin: says why.

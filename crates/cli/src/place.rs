@@ -1,5 +1,7 @@
 //! Where commands find what a gateway keeps: in the database, or through the gateway that has it.
 
+use std::path::PathBuf;
+
 use gateway_config::Settings;
 use gateway_db::{Database, DbError};
 
@@ -28,4 +30,22 @@ impl Place {
             Err(error) => Err(Failure::failed(error)),
         }
     }
+
+    /// The same for what makes no sense in a database that is only made now.
+    pub(crate) async fn of_existing(settings: &Settings, gateway: Option<&str>) -> Result<Self, Failure> {
+        if let (None, Some(path)) = (gateway, missing(settings)) {
+            return Err(Failure::failed(format!(
+                "there is no database {}: run this where the gateway runs, with its .env, or name the gateway with \
+                 --gateway URL",
+                path.display()
+            )));
+        }
+        Self::open(settings, gateway).await
+    }
+}
+
+/// The file of the database, from the root, where it is one that is not there yet.
+pub(crate) fn missing(settings: &Settings) -> Option<PathBuf> {
+    let path = settings.database.file().filter(|path| !path.exists())?;
+    Some(std::path::absolute(path).unwrap_or_else(|_error| path.to_owned()))
 }

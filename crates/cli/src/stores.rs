@@ -57,6 +57,8 @@ impl std::fmt::Display for StartError {
             Self::Bind { address, variable, source } if source.kind() == std::io::ErrorKind::AddrInUse => {
                 write!(f, "{address} is in use by another program: stop that, or choose another {variable}")
             }
+            // It is about a certificate, and names its variable.
+            Self::Bind { source, .. } if source.kind() == std::io::ErrorKind::InvalidData => source.fmt(f),
             Self::Bind { address, variable, source } => {
                 write!(f, "{address} can't be bound (HOST, {variable}): {source}")
             }

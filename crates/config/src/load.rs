@@ -73,7 +73,7 @@ pub fn load(env_file: &Path, overrides: &Overrides) -> Result<Settings, ConfigEr
         metrics: reader.flag("METRICS_ENABLED"),
         warnings: Vec::new(),
     };
-    settings.warnings = warnings(&reader, &source.strangers);
+    settings.warnings = warnings(&source.strangers);
     settings.warnings.extend(shared_warnings(&settings));
     settings.warnings.extend(access::warnings(&settings.access));
     if settings.access.privacy {
@@ -186,13 +186,8 @@ fn node(reader: &mut Reader<'_>) -> String {
         .unwrap_or_default()
 }
 
-fn warnings(reader: &Reader<'_>, strangers: &[String]) -> Vec<String> {
+fn warnings(strangers: &[String]) -> Vec<String> {
     let mut warnings = Vec::new();
-    if !reader.is_set("WEBHOOK_SECRET") {
-        warnings.push(String::from(
-            "WEBHOOK_SECRET is not set: webhooks are sent unsigned, and receivers can't tell them from forged ones",
-        ));
-    }
     if !strangers.is_empty() {
         warnings.push(format!("unknown names in .env are ignored: {}", strangers.join(", ")));
     }

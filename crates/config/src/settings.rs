@@ -54,8 +54,18 @@ pub struct Settings {
     pub traces: Option<TraceSettings>,
     /// Whether anything is measured for `/metrics`.
     pub metrics: bool,
-    /// Sentences that the operator should read once at start.
-    pub warnings: Vec<String>,
+    /// Sentences that the operator should read once at start, whatever the process does.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Sentences that the operator should read once at start of a process, which `works` where it runs jobs and sends
+    /// webhooks.
+    pub fn warnings(&self, works: bool) -> impl Iterator<Item = &str> {
+        let unsigned = "WEBHOOK_SECRET is not set: webhooks are sent unsigned, and receivers can't tell them from forged ones";
+        let unsigned = (works && self.webhooks.secrets.is_empty()).then_some(unsigned);
+        unsigned.into_iter().chain(self.warnings.iter().map(String::as_str))
+    }
 }
 
 /// What kind of place this is.

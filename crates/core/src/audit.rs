@@ -69,13 +69,23 @@ impl FromStr for KeptHead {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (seq, hash) = text.split_once(':').ok_or(HEAD)?;
         let seq: i64 = seq.parse().map_err(|_error| HEAD)?;
-        let fine = seq >= 0 && hex::decode::<32>(hash).is_some();
+        let fine = (seq > 0 && hex::decode::<32>(hash).is_some()) || (seq == 0 && hash == FIRST);
         if fine { Ok(Self { seq, hash: hash.to_owned() }) } else { Err(HEAD) }
     }
 }
 
 /// How it has to be written.
 const HEAD: &str = "must be the number of entries and their head, as audit verify told them: 43:cf8f…";
+
+/// What is wrong with a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChainFault {
+    /// The number of the first entry that is not as it was written, or that is missing.
+    Entry(i64),
+    /// Every entry follows from the one before, and yet the log does not lead over the head that was kept, of which this is
+    /// the number: its end was cut off, or an entry up to there was changed and all after it made anew.
+    Head(i64),
+}
 
 /// Walks the chain from its beginning.
 #[derive(Debug, Clone)]
@@ -100,12 +110,14 @@ impl ChainCheck {
     /// Takes the next entry with its hash.
     ///
     /// # Errors
-    /// The number of the first entry that is not as it was written, or that is missing.
-    pub fn next(&mut self, entry: &AuditEntry, hash: &str) -> Result<(), i64> {
+    /// [`ChainFault`] where it is not what came next.
+    pub fn next(&mut self, entry: &AuditEntry, hash: &str) -> Result<(), ChainFault> {
         let expected = self.seq + 1;
-        let replaced = self.kept.as_ref().is_some_and(|kept| kept.seq == entry.seq && kept.hash != hash);
-        if entry.seq != expected || replaced || link(&self.hash, entry) != hash {
-            return Err(expected);
+        if entry.seq != expected || link(&self.hash, entry) != hash {
+            return Err(ChainFault::Entry(expected));
+        }
+        if self.kept.as_ref().is_some_and(|kept| kept.seq == entry.seq && kept.hash != hash) {
+            return Err(ChainFault::Head(entry.seq));
         }
         (self.seq, self.hash) = (entry.seq, hash.to_owned());
         Ok(())
@@ -114,9 +126,12 @@ impl ChainCheck {
     /// That there are no more entries.
     ///
     /// # Errors
-    /// The number of the first entry that was cut off.
-    pub fn end(&self) -> Result<(), i64> {
-        if self.kept.as_ref().is_some_and(|kept| kept.seq > self.seq) { Err(self.seq + 1) } else { Ok(()) }
+    /// [`ChainFault::Head`] where the head that was kept has not come.
+    pub fn end(&self) -> Result<(), ChainFault> {
+        match &self.kept {
+            Some(kept) if kept.seq > self.seq => Err(ChainFault::Head(kept.seq)),
+            _ => Ok(()),
+        }
     }
 
     /// How many entries were found good, and the hash of the last.
@@ -153,7 +168,10 @@ mod tests {
 
     fn first_bad(chain: &[(AuditEntry, String)]) -> Option<i64> {
         let mut check = ChainCheck::default();
-        chain.iter().find_map(|(entry, hash)| check.next(entry, hash).err())
+        match chain.iter().find_map(|(entry, hash)| check.next(entry, hash).err())? {
+            ChainFault::Entry(seq) => Some(seq),
+            ChainFault::Head(seq) => panic!("no head was kept, and {seq} is said to differ"),
+        }
     }
 
     #[test]
@@ -165,12 +183,13 @@ mod tests {
             chain.iter().try_for_each(|(entry, hash)| check.next(entry, hash)).and_then(|()| check.end())
         };
         assert_eq!((walk(&good), walk(&good[..7])), (Ok(()), Ok(())));
-        assert_eq!(walk(&good[..6]), Err(7));
+        assert_eq!(walk(&good[..6]), Err(ChainFault::Head(7)));
         let mut anew = good[..6].to_vec();
         let entry = AuditEntry { target: String::from("other"), ..good[6].0.clone() };
         anew.push((entry.clone(), link(&good[5].1, &entry)));
-        assert_eq!((first_bad(&anew), walk(&anew)), (None, Err(7)), "a chain that is whole in itself");
-        for wrong in ["", "7", "7:", "x:00", "-1:00", "7:abc", &format!("7:{}0", good[6].1)] {
+        assert_eq!((first_bad(&anew), walk(&anew)), (None, Err(ChainFault::Head(7))), "a chain that is whole in itself");
+        assert!(format!("0:{FIRST}").parse::<KeptHead>().is_ok());
+        for wrong in [&format!("0:{}", good[0].1), "", "7", "7:", "x:00", "-1:00", "7:abc", &format!("7:{}0", good[6].1)] {
             assert!(wrong.parse::<KeptHead>().is_err(), "{wrong}");
         }
     }

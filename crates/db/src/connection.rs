@@ -13,6 +13,7 @@ use crate::DbError;
 use crate::clock::Clock;
 use crate::engine::{Conn, Purpose, Readers, Target};
 use crate::jobs::Moment;
+use crate::outage::Outage;
 use crate::lock::{ProcessLock, turn_to_migrate};
 use crate::writer::{Turns, Writer};
 
@@ -75,11 +76,14 @@ impl Database {
         }
         let writer =
             Writer::start(connection, target.clone(), clock.clone()).map_err(|error| failed(error.to_string()))?;
+        let outage = Outage::of(&target);
         let readers = Pool::builder()
             .max_size(settings.connections)
             .min_idle(Some(settings.connections.min(2)))
             .connection_timeout(READER_WAIT)
             .test_on_check_out(target.file().is_none())
+            .error_handler(Box::new(outage.clone()))
+            .event_handler(Box::new(outage))
             .build(Readers(target.clone()))
             .map_err(|error| failed(error.to_string()))?;
         let times = Times { read: DATABASE_DURATION.of(["read".into()]), wait: DATABASE_WAIT.of([]) };

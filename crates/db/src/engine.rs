@@ -134,8 +134,9 @@ impl Target {
 /// libpq may repeat what it was given.
 fn without(message: &str, url: &str) -> String {
     let password = url::Url::parse(url).ok().and_then(|url| url.password().map(str::to_owned));
-    let message = message.replace(url, "(the URL)");
-    match password.filter(|password| !password.is_empty()) {
+    let message = message.replace(url, "(the URL)").trim().replace('\n', "; ");
+    // A shorter one protects nothing, and is a part of most words.
+    match password.filter(|password| password.len() >= 4) {
         Some(password) => message.replace(&password, "(hidden)"),
         None => message,
     }

@@ -14,6 +14,7 @@ mod jobs;
 mod keys;
 mod lock;
 mod look;
+mod outage;
 mod rows;
 mod schema;
 mod scrub;

@@ -66,12 +66,7 @@ impl Telemetry {
 /// [`InitError`] where traces are wanted and can't be sent.
 pub fn init(log: &LogSettings, traces: Option<&TraceSettings>) -> Result<Telemetry, InitError> {
     let terminal = std::io::stderr().is_terminal();
-    let json = match log.format {
-        LogFormat::Auto => !terminal,
-        LogFormat::Text => false,
-        LogFormat::Json => true,
-    };
-    let lines = if json {
+    let lines = if is_json(log) {
         JsonLines::new(std::io::stderr).boxed()
     } else {
         tracing_subscriber::fmt::layer().with_ansi(terminal).with_target(false).with_writer(std::io::stderr).boxed()
@@ -85,6 +80,15 @@ pub fn init(log: &LogSettings, traces: Option<&TraceSettings>) -> Result<Telemet
         tracing::debug!("telemetry was set up before");
     }
     Ok(Telemetry { export })
+}
+
+/// Whether lines are JSON with these settings.
+pub fn is_json(log: &LogSettings) -> bool {
+    match log.format {
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    }
 }
 
 fn targets(filter: &LogFilter) -> Targets {

@@ -15,7 +15,7 @@ const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000
 /** What a parameter says, with its expressions in the place of `{{ … }}`. */
 function value(text, item, ran) {
   if (typeof text !== "string" || !text.startsWith("=")) return text === SECRET_TO_PUT ? WEBHOOK_SECRET : text;
-  const run = (code) => new Function("$json", "$", "$execution", `return (${code})`)(item.json, (name) => ({ item: ran.get(name) }), execution);
+  const run = (code) => new Function("$json", "$", "$execution", "$itemIndex", `return (${code})`)(item.json, (name) => ({ item: ran.get(name) }), execution, 0);
   const whole = /^=\{\{((?:(?!\}\}).)*)\}\}$/s.exec(text);
   return whole ? run(whole[1]) : text.slice(1).replace(/\{\{(.*?)\}\}/gs, (_, code) => run(code));
 }

@@ -68,7 +68,11 @@ async fn admit(state: &ApiState, request: &ServiceRequest) -> Result<(), ApiErro
             Ok(caller) => caller,
             Err(reason) => {
                 credentials::failed(state, request, address, reason).await;
-                return Err(unauthorized("the credentials are not valid"));
+                let error = unauthorized("the credentials are not valid");
+                return Err(match state.is_open().await? {
+                    true => error.recommend("nobody is asked for any here: leave them out (unset GATEWAY_API_KEY)"),
+                    false => error,
+                });
             }
         },
     };

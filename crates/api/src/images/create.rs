@@ -85,7 +85,10 @@ impl Call {
     async fn job(&self, wish: &Wish, files: &Files) -> Result<JobRequest, ApiError> {
         let workflow_id = workflow(&self.state, wish, files)?;
         check_workflow(&self.caller, &workflow_id)?;
-        let ready = self.state.workflow(&workflow_id).await?;
+        let ready = self.state.workflow(&workflow_id).await.map_err(|error| match error.code {
+            ErrorCode::WorkflowNotFound => unknown(&workflow_id),
+            _ => error,
+        })?;
         let inputs = inputs(&ready.workflow, wish, files).map_err(ApiError::invalid)?;
         let metadata = wish.user.iter().map(|user| (String::from("user"), Value::from(user.as_str()))).collect();
         Ok(JobRequest {
@@ -115,13 +118,11 @@ fn as_sent(error: ApiError) -> ApiError {
 
 /// The workflow behind the model that is asked for.
 fn workflow(state: &ApiState, wish: &Wish, files: &Files) -> Result<String, ApiError> {
-    let unknown = || {
-        ApiError::new(ErrorCode::WorkflowNotFound, "there is no such model").recommend(
-            "name a workflow as the model (GET /workflows lists them); an operator maps others with OPENAI_MODELS",
-        )
-    };
-    let ImageModel { generate, edit, inpaint } =
-        state.parts.images.models.find(wish.model.as_deref()).ok_or_else(unknown)?;
+    let model = wish.model.as_deref();
+    let ImageModel { generate, edit, inpaint } = state.parts.images.models.find(model).ok_or_else(|| match model {
+        Some(model) => unknown(model),
+        None => no_model("no model is named, and none is there for requests without"),
+    })?;
     let (found, what) = match files {
         Files { image: None, .. } => (Some(generate), "generates pictures"),
         Files { mask: None, .. } => (edit, "edits pictures"),
@@ -130,4 +131,14 @@ fn workflow(state: &ApiState, wish: &Wish, files: &Files) -> Result<String, ApiE
     found.ok_or_else(|| {
         ApiError::fault("/model", format!("has no workflow that {what}; an operator names one in OPENAI_MODELS"))
     })
+}
+
+fn unknown(model: &str) -> ApiError {
+    no_model(format!("there is no model or workflow {model:.64}"))
+}
+
+fn no_model(detail: impl Into<String>) -> ApiError {
+    ApiError::new(ErrorCode::WorkflowNotFound, detail).recommend(
+        "name a workflow as the model (GET /workflows lists them); an operator maps others with OPENAI_MODELS",
+    )
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gateway_config::Overrides;
-use gateway_core::audit::{AuditRecord, ChainCheck, KeptHead};
+use gateway_core::audit::{AuditRecord, ChainCheck, ChainFault, KeptHead};
 use gateway_db::Database;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
@@ -24,14 +24,17 @@ pub(crate) async fn verify(
     head: Option<KeptHead>,
 ) -> Result<(), Failure> {
     let settings = setting.load(&Overrides::default())?;
+    let kept = head.is_some();
     let mut check = ChainCheck::beside(head);
-    let walked = match Place::open(&settings, gateway).await? {
+    let walked = match Place::of_existing(&settings, gateway).await? {
         Place::Database(database) => of_database(&database, &mut check).await?,
         Place::Gateway(remote) => of_gateway(&remote, &mut check, setting.output).await?,
     };
     let walked = walked.and_then(|()| check.end());
     let (entries, head) = check.head();
-    setting.output.json(&json!({"entries": entries, "head": head, "firstBad": walked.err()}));
+    let first_bad = walked.err().and_then(|fault| if let ChainFault::Entry(seq) = fault { Some(seq) } else { None });
+    let leads = kept.then(|| !matches!(walked, Err(ChainFault::Head(_))));
+    setting.output.json(&json!({"entries": entries, "head": head, "firstBad": first_bad, "leadsOverHead": leads}));
     match walked {
         Ok(()) => {
             setting.output.say(format!(
@@ -39,30 +42,38 @@ pub(crate) async fn verify(
             ));
             Ok(())
         }
-        Err(seq) => Err(Failure::failed(format!(
+        Err(ChainFault::Entry(seq)) => Err(Failure::failed(format!(
             "entry {seq} was changed, removed or put in: the {entries} before it are good"
+        ))),
+        Err(ChainFault::Head(seq)) => Err(Failure::failed(format!(
+            "the log does not lead over the kept head of entry {seq}: its end was cut off, or an entry up to {seq} was \
+             changed and all after it made anew; which one can't be told"
         ))),
     }
 }
 
-async fn of_database(database: &Database, check: &mut ChainCheck) -> Result<Result<(), i64>, Failure> {
+async fn of_database(database: &Database, check: &mut ChainCheck) -> Result<Result<(), ChainFault>, Failure> {
     loop {
         let page = database.audit_chain(check.head().0, PAGE).await.map_err(Failure::failed)?;
         if page.is_empty() {
             return Ok(Ok(()));
         }
-        if let Err(seq) = walk(check, &page) {
-            return Ok(Err(seq));
+        if let Err(fault) = walk(check, &page) {
+            return Ok(Err(fault));
         }
     }
 }
 
-fn walk(check: &mut ChainCheck, page: &[AuditRecord]) -> Result<(), i64> {
+fn walk(check: &mut ChainCheck, page: &[AuditRecord]) -> Result<(), ChainFault> {
     page.iter().try_for_each(|record| check.next(&record.entry, &record.hash))
 }
 
 /// The same over HTTP, where the newest come first.
-async fn of_gateway(remote: &Remote, check: &mut ChainCheck, output: Output) -> Result<Result<(), i64>, Failure> {
+async fn of_gateway(
+    remote: &Remote,
+    check: &mut ChainCheck,
+    output: Output,
+) -> Result<Result<(), ChainFault>, Failure> {
     let bar = bar(output);
     let records = all(remote, &bar, output).await;
     bar.finish_and_clear();

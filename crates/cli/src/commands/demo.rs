@@ -45,7 +45,7 @@ pub(crate) async fn run(setting: &Setting<'_>, args: Demo) -> Result<(), Failure
     if settings.access.tls.take().is_some() {
         output.note("note: a demo serves without TLS; TLS_CERT and TLS_KEY are for `comfyui-gateway run`");
     }
-    for warning in &settings.warnings {
+    for warning in settings.warnings(true) {
         output.note(format!("warning: {warning}"));
     }
     say_which(output, &settings, simulator.is_some());
@@ -54,13 +54,17 @@ pub(crate) async fn run(setting: &Setting<'_>, args: Demo) -> Result<(), Failure
     register_bundled(gateway.database()).await.map_err(Failure::failed)?;
     let remote = Remote::new(&gateway.url())?.with_key(&client);
     output.say(format!("gateway   {}", gateway.url()));
+    if client.access.client_key.is_none() && asks(&client, &gateway).await? {
+        let database = gateway.database().shown();
+        output.note(format!("note: there are keys in {database} or the settings: set GATEWAY_API_KEY to one of them"));
+    }
     let made = make_picture(&remote, &gateway, &args.prompt, output).await;
     if args.once {
         stop(gateway, simulator).await;
         return made;
     }
     made?;
-    say_what_next(output, &gateway.url());
+    say_what_next(output, &gateway.url(), asks(&client, &gateway).await?);
     wait_for_stop().await;
     output.say("stopping");
     stop(gateway, simulator).await;
@@ -161,12 +165,19 @@ async fn first_file(database: &Database, storage: &dyn Storage, id: &str) -> Opt
     storage.locate(&outputs.first()?.storage_key)
 }
 
-fn say_what_next(output: Output, url: &str) {
+/// Whether it asks for keys.
+async fn asks(settings: &Settings, gateway: &Gateway) -> Result<bool, Failure> {
+    let configured = !settings.access.keys.is_empty() || settings.access.tokens.is_some();
+    Ok(configured || gateway.database().has_keys().await.map_err(Failure::failed)?)
+}
+
+fn say_what_next(output: Output, url: &str, asks: bool) {
+    let key = if asks { " -H \"X-API-Key: $GATEWAY_API_KEY\"" } else { "" };
     output.say(format!(
         "\nIt keeps serving; Ctrl-C ends it. Three things to try:\n\n\
-         curl -s {url}/jobs -H 'Content-Type: application/json' \\\n  \
+         curl -s {url}/jobs{key} -H 'Content-Type: application/json' \\\n  \
          -d '{{\"workflowId\":\"icon_512\",\"inputs\":{{\"prompt\":\"a paper plane\"}}}}'\n\n\
-         curl -s '{url}/jobs?limit=1'\n\n\
+         curl -s '{url}/jobs?limit=1'{key}\n\n\
          curl -s {url}/capabilities"
     ));
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::cli::{CreateKey, Keys, KeysCommand, Setting};
 use crate::exit::Failure;
 use crate::http::Remote;
-use crate::place::Place;
+use crate::place::{Place, missing};
 
 const DAY_MS: i64 = 86_400_000;
 /// Who did it, in the audit log.
@@ -21,11 +21,19 @@ const ACTOR: &str = "cli";
 /// Runs one of them.
 pub(crate) async fn run(setting: &Setting<'_>, keys: Keys) -> Result<(), Failure> {
     let settings = setting.load(&Overrides::default())?;
-    let place = Place::open(&settings, keys.gateway.as_deref()).await?;
+    let gateway = keys.gateway.as_deref();
     match keys.command {
-        KeysCommand::Create(args) => create(setting, &place, args).await,
-        KeysCommand::List => list(setting, &place).await,
-        KeysCommand::Revoke { id } => revoke(setting, &place, &id).await,
+        KeysCommand::Create(args) => {
+            let missing = missing(&settings).filter(|_path| gateway.is_none());
+            create(setting, &Place::open(&settings, gateway).await?, args).await?;
+            if let Some(path) = missing {
+                let path = path.display();
+                setting.output.note(format!("made {path} for it; a gateway that runs elsewhere: --gateway URL"));
+            }
+            Ok(())
+        }
+        KeysCommand::List => list(setting, &Place::of_existing(&settings, gateway).await?).await,
+        KeysCommand::Revoke { id } => revoke(setting, &Place::of_existing(&settings, gateway).await?, &id).await,
     }
 }
 

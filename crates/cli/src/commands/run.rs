@@ -1,6 +1,6 @@
 //! `run`: the gateway, until it is told to stop.
 
-use gateway_config::Overrides;
+use gateway_config::{LogSettings, Overrides};
 
 use crate::cli::{RunArgs, Setting};
 use crate::exit::Failure;
@@ -11,13 +11,15 @@ pub(crate) async fn run(setting: &Setting<'_>, args: RunArgs) -> Result<(), Fail
     let overrides = Overrides::default().with("PORT", args.port).with("HOST", args.host);
     let settings = setting.load(&overrides)?;
     let telemetry = gateway_telemetry::init(&settings.log, settings.traces.as_ref()).map_err(Failure::usage)?;
-    for warning in &settings.warnings {
+    let works = settings.queue.redis.is_none() || args.with_worker;
+    for warning in settings.warnings(works) {
         tracing::warn!("{warning}");
     }
     let backends: Vec<String> = settings.comfyui.backends.iter().map(|backend| backend.display_url.clone()).collect();
     let queue = settings.queue.redis.as_ref().map(|redis| redis.shown.clone());
-    let works = queue.is_none() || args.with_worker;
-    let gateway = Gateway::start(settings, args.with_worker).await?;
+    let log = settings.log.clone();
+    let started = Gateway::start(settings, args.with_worker).await;
+    let gateway = started.map_err(|error| in_the_log(error.into(), setting, &log))?;
     tracing::info!(
         url = gateway.url(),
         address = %gateway.address(),
@@ -36,6 +38,15 @@ pub(crate) async fn run(setting: &Setting<'_>, args: RunArgs) -> Result<(), Fail
     }
     telemetry.flush().await;
     Ok(())
+}
+
+/// Why a process can't start, told as its log tells all else where programs read that.
+pub(crate) fn in_the_log(failure: Failure, setting: &Setting<'_>, log: &LogSettings) -> Failure {
+    if setting.output.is_json() || !gateway_telemetry::is_json(log) || !tracing::enabled!(tracing::Level::ERROR) {
+        return failure;
+    }
+    tracing::error!(error = %failure, "it can't start");
+    failure.told()
 }
 
 /// Returns at SIGTERM or Ctrl-C.

@@ -7,7 +7,7 @@ use gateway_config::Overrides;
 use serde_json::json;
 
 use crate::cli::Setting;
-use crate::commands::run::wait_for_stop;
+use crate::commands::run::{in_the_log, wait_for_stop};
 use crate::exit::Failure;
 use crate::measure;
 use crate::stores::{StartError, Stores, VERSION};
@@ -22,25 +22,24 @@ pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
         ));
     };
     let telemetry = gateway_telemetry::init(&settings.log, settings.traces.as_ref()).map_err(Failure::usage)?;
-    for warning in &settings.warnings {
+    for warning in settings.warnings(true) {
         tracing::warn!("{warning}");
     }
     let backends: Vec<String> = settings.comfyui.backends.iter().map(|backend| backend.display_url.clone()).collect();
     let (host, port, node) = (settings.http.host.clone(), settings.worker.port, settings.worker.node.clone());
+    let log = settings.log.clone();
+    let told = |error: StartError| in_the_log(error.into(), setting, &log);
     let metrics = measure::begin(settings.metrics)?;
-    let stores = Stores::open(&settings).await.map_err(Failure::failed)?;
+    let stores = Stores::open(&settings).await.map_err(told)?;
     let database = stores.database.clone();
     let _upkeep = measure::watch(&metrics, &database);
-    let worker = stores.worker(settings, &metrics).await.map_err(Failure::failed)?;
+    let worker = stores.worker(settings, &metrics).await.map_err(told)?;
     let health = match port {
         0 => None,
         port => {
             let address = format!("{host}:{port}");
             let bound = HealthServer::start(&host, port, Arc::new(worker.problem()), metrics);
-            Some(
-                bound
-                    .map_err(|source| Failure::failed(StartError::Bind { address, variable: "WORKER_PORT", source }))?,
-            )
+            Some(bound.map_err(|source| told(StartError::Bind { address, variable: "WORKER_PORT", source }))?)
         }
     };
     tracing::info!(

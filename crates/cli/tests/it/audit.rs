@@ -29,6 +29,10 @@ fn tamper(place: &Place, change: &str) {
 #[test]
 fn an_untouched_log_is_good_and_its_head_is_told() {
     let place = Place::new();
+    place.run(&["audit", "verify"]).expect(1).says(&["there is no database ", "data/gateway.db", "--gateway URL"]);
+    place.run(&["keys", "list"]).expect(1).says(&["there is no database "]);
+    assert!(!place.path("data").exists(), "looking makes nothing");
+    place.run(&["init"]).expect(0);
     let empty = verify(&place).expect(0).json();
     assert_eq!((&empty["entries"], &empty["firstBad"]), (&json!(0), &Value::Null), "{empty}");
     let one = make(&place, "one");
@@ -74,12 +78,14 @@ fn an_end_that_was_cut_off_and_made_anew_is_told_by_the_head_that_was_kept() {
     beside(&kept).expect(0);
     tamper(&place, "DELETE FROM audit WHERE seq > 2");
     assert_eq!(verify(&place).expect(0).json()["entries"], 2, "a chain that is whole in itself");
-    beside(&kept).expect(1).says(&["entry 3 was changed, removed or put in", "the 2 before it are good"]);
+    beside(&kept).expect(1).says(&["does not lead over the kept head of entry 3", "which one can't be told"]);
+    let told = place.run(&["--json", "audit", "verify", "--head", &kept]).expect(1).json();
+    assert_eq!((&told["leadsOverHead"], &told["firstBad"]), (&json!(false), &Value::Null), "{told}");
     for name in ["five", "six"] {
         make(&place, name);
     }
     assert_eq!(verify(&place).expect(0).json()["entries"], 4);
-    beside(&kept).expect(1).says(&["entry 3 "]);
+    beside(&kept).expect(1).says(&["the kept head of entry 3"]);
     beside("3").expect(2).says(&["SEQ:HASH"]);
 }
 

@@ -1,5 +1,7 @@
 //! `init`.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::json;
 
 use crate::support::Place;
@@ -18,6 +20,10 @@ fn init_makes_what_it_says_and_a_second_one_overwrites_nothing() {
     assert!(!first.contains("kept"), "{first}");
     assert!(place.path("data/outputs").is_dir());
     assert!(place.path("data/gateway.db").is_file());
+    for (path, mode) in [("data", 0o700), ("data/gateway.db", 0o600), (".env", 0o600)] {
+        let found = std::fs::metadata(place.path(path)).expect(path).permissions().mode();
+        assert_eq!(found & 0o777, mode, "{path} is for its user alone");
+    }
     assert_eq!(place.read(".env"), include_str!("../../../../.env.example"));
 
     place.write(".env", "MAX_BATCH_SIZE=2\n");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use regex::Regex;
 
-const PAGE: &str = include_str!("../../../../docs/OPERATIONS.md");
+pub(crate) const PAGE: &str = include_str!("../../../../docs/OPERATIONS.md");
 /// What OpenTelemetry's conventions name, for spans of traces alone.
 const CONVENTIONS: [&str; 3] = ["otel.", "http.", "server."];
 
@@ -49,7 +49,7 @@ fn fields(text: &str) -> Vec<(String, usize)> {
 }
 
 /// The arguments of a call, after whose bracket `text` begins.
-fn arguments(text: &str) -> Vec<String> {
+pub(crate) fn arguments(text: &str) -> Vec<String> {
     let (mut depth, mut quoted, mut escaped) = (1, false, false);
     let mut arguments = vec![String::new()];
     for character in text.chars() {
@@ -74,7 +74,7 @@ fn arguments(text: &str) -> Vec<String> {
 }
 
 /// The sources of all crates, without tests.
-fn sources(folder: &Path, found: &mut BTreeMap<String, String>) {
+pub(crate) fn sources(folder: &Path, found: &mut BTreeMap<String, String>) {
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();

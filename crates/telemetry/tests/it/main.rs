@@ -1,4 +1,5 @@
-//! The names of fields, over the whole workspace.
+//! The names of fields and the words of lines, over the whole workspace.
 #![cfg(test)]
 
 mod fields;
+mod lines;

@@ -217,9 +217,10 @@ impl Backend {
                 self.files.forget();
             }
             if changed {
+                let state = state.as_str();
                 match &problem {
-                    Some(problem) => tracing::warn!(backend = self.name(), ?state, problem, "ComfyUI can't be used"),
-                    None => tracing::info!(backend = self.name(), ?state, "ComfyUI can be used"),
+                    Some(problem) => tracing::warn!(backend = self.name(), state, problem, "ComfyUI can't be used"),
+                    None => tracing::info!(backend = self.name(), state, "ComfyUI can be used"),
                 }
             }
             let news = changed || health.problem != problem;

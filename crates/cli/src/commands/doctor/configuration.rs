@@ -21,18 +21,24 @@ pub(super) fn unusable(error: &ConfigError) -> Vec<Finding> {
     }
 }
 
-/// Looks at the settings. `has_keys`: whether a key was ever made in the database, where that is known.
-pub(super) fn look(settings: &Settings, env_file: &Path, has_keys: Option<bool>) -> Vec<Finding> {
+/// Looks at the settings of a process, which `works` where it runs jobs.
+pub(super) fn look(settings: &Settings, env_file: &Path, works: bool) -> Vec<Finding> {
+    let mut findings = vec![overview(settings)];
+    findings.extend(named_twice(settings));
+    findings.extend(open_file(env_file));
+    findings.extend(settings.warnings(works).map(at_start));
+    findings
+}
+
+/// Looks who may call an API. `has_keys`: whether a key was ever made in the database, where that is known.
+pub(super) fn access(settings: &Settings, has_keys: Option<bool>) -> Vec<Finding> {
     let access = &settings.access;
     let asks = if access.keys.is_empty() && access.tokens.is_none() { has_keys } else { Some(true) };
-    let mut findings = vec![overview(settings), credentials(settings, asks)];
+    let mut findings = vec![credentials(settings, asks)];
     findings.extend(weak_keys(settings));
     findings.extend(origins(settings, asks));
     findings.extend(way_in(settings, asks));
     findings.extend(raw(settings, asks));
-    findings.extend(named_twice(settings));
-    findings.extend(open_file(env_file));
-    findings.extend(settings.warnings.iter().map(|warning| at_start(warning)));
     findings
 }
 
@@ -206,7 +212,8 @@ mod tests {
         let file = folder.path().join(".env");
         std::fs::write(&file, text).unwrap();
         let settings = gateway_config::load(&file, &Overrides::default()).unwrap();
-        Report::new(look(&settings, &file, has_keys), false).text(false)
+        let findings = [look(&settings, &file, true), access(&settings, has_keys)].concat();
+        Report::new(findings, false).text(false)
     }
 
     #[test]

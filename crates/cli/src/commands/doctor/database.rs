@@ -112,6 +112,9 @@ fn trouble(error: &DbError, settings: &DatabaseSettings) -> Finding {
         return Finding::error(AREA, seen, remedy);
     }
     let wrong = match () {
+        () if has(&["expected authentication request"]) => {
+            "what answers there is no Postgres: correct host and port in DATABASE_URL"
+        }
         () if has(&["password", "authentication", "pg_hba"]) => {
             "correct user and password in DATABASE_URL, and percent-encode what is special in a URL (@ : / # %)"
         }

@@ -33,7 +33,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Looks at everything, and ends as badly as the worst of it.
 pub(crate) async fn run(setting: &Setting<'_>, args: Doctor) -> Result<(), Failure> {
     let findings = match gateway_config::load(setting.env_file(), &Overrides::default()) {
-        Ok(settings) => examine(setting, Arc::new(settings), args.webhook.as_deref()).await,
+        Ok(settings) => examine(setting, Arc::new(settings), &args).await,
         Err(error) => configuration::unusable(&error),
     };
     let report = Report::new(findings, args.strict);
@@ -42,7 +42,7 @@ pub(crate) async fn run(setting: &Setting<'_>, args: Doctor) -> Result<(), Failu
     report.end()
 }
 
-async fn examine(setting: &Setting<'_>, settings: Arc<Settings>, webhook: Option<&str>) -> Vec<Finding> {
+async fn examine(setting: &Setting<'_>, settings: Arc<Settings>, args: &Doctor) -> Vec<Finding> {
     let waiting = Waiting::new(setting.output);
     let looks = async {
         tokio::join!(
@@ -50,13 +50,17 @@ async fn examine(setting: &Setting<'_>, settings: Arc<Settings>, webhook: Option
             waiting.during("Redis", redis::look(&settings)),
             waiting.during("the storage", storage::look(&settings)),
             waiting.during("ComfyUI", comfyui::look(&settings)),
-            waiting.during("webhooks", webhooks::look(&settings, webhook)),
+            waiting.during("webhooks", webhooks::look(&settings, args.webhook.as_deref())),
             waiting.during("the gateway", gateway::look(&settings)),
         )
     };
     let (database, redis, storage, servers, webhooks, gateway) = waiting.until(looks).await;
     let has_keys = database.content.as_ref().map(|content| content.has_keys);
-    let mut findings = configuration::look(&settings, setting.env_file(), has_keys);
+    let works = args.worker || !comfyui::is_elsewhere(&settings);
+    let mut findings = configuration::look(&settings, setting.env_file(), works);
+    if !args.worker {
+        findings.extend(configuration::access(&settings, has_keys));
+    }
     findings.extend(database.findings);
     findings.extend(redis.0);
     findings.extend(storage.0);
@@ -68,6 +72,8 @@ async fn examine(setting: &Setting<'_>, settings: Arc<Settings>, webhook: Option
     let skews = [database.skew, redis.1, storage.1].into_iter().flatten();
     let skews: Vec<Skew> = skews.chain(servers.iter().filter_map(|server| server.skew.clone())).collect();
     findings.extend(clocks::findings(&skews));
-    findings.extend(gateway);
+    if !args.worker {
+        findings.extend(gateway);
+    }
     findings
 }

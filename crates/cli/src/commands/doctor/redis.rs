@@ -33,8 +33,12 @@ fn judge(look: &RedisLook, shown: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(reason) = &look.refused {
         let seen = format!("{shown} must not carry the queue: {reason}");
-        let remedy = "`redis-cli CONFIG SET maxmemory-policy noeviction` and the same in its configuration, or a Redis \
-                      of version 6.2 or newer";
+        let remedy = match reason.contains("maxmemory-policy") {
+            true => {
+                "`redis-cli -u \"$REDIS_URL\" CONFIG SET maxmemory-policy noeviction`, and the same in its configuration"
+            }
+            false => "a Redis of version 6.2 or newer",
+        };
         findings.push(Finding::error(AREA, seen, remedy));
     }
     if look.follows {
@@ -47,10 +51,10 @@ fn judge(look: &RedisLook, shown: &str) -> Vec<Finding> {
     }
     if let Some(limit) = look.limit.filter(|limit| look.used > limit / 10 * 8) {
         let seen = format!("{shown} uses {} of the {} MiB that it may", look.used >> 20, limit >> 20);
-        findings.push(Finding::warning(AREA, seen, "raise its maxmemory; `redis-cli --bigkeys` shows whose it is"));
+        findings.push(Finding::warning(AREA, seen, "raise its maxmemory; `redis-cli -u \"$REDIS_URL\" --bigkeys` shows whose it is"));
     }
     if let Some(warning) = &look.warning {
-        let remedy = "`redis-cli CONFIG SET appendonly yes`, and the same in its configuration";
+        let remedy = "`redis-cli -u \"$REDIS_URL\" CONFIG SET appendonly yes`, and the same in its configuration";
         findings.push(Finding::warning(AREA, format!("{shown}: {warning}"), remedy));
     }
     if findings.is_empty() {
@@ -68,7 +72,7 @@ fn trouble(unseen: &RedisUnseen, shown: &str) -> Finding {
                       special in a URL, and let the user run INFO";
         return Finding::error(AREA, seen, remedy);
     }
-    let remedy = "see whether it runs and listens there (`redis-cli -u REDIS_URL ping`), whether a firewall is between, \
+    let remedy = "see whether it runs and listens there (`redis-cli -u \"$REDIS_URL\" ping`), whether a firewall is between, \
                   and whether both sides speak TLS (rediss://) or neither. Jobs are accepted and run meanwhile";
     Finding::unreachable(AREA, seen, remedy)
 }
@@ -92,7 +96,7 @@ mod tests {
         };
         let told = |look: RedisLook| Report::new(judge(&look, "redis://here"), false).text(false);
         assert!(told(good.clone()).starts_with("ok"));
-        let policy = RedisLook { refused: Some(String::from("its policy is allkeys-lru")), ..good.clone() };
+        let policy = RedisLook { refused: Some(String::from("its maxmemory-policy is allkeys-lru")), ..good.clone() };
         assert!(told(policy).contains("maxmemory-policy noeviction"));
         let forgetful = RedisLook { warning: Some(String::from("no append-only file")), ..good.clone() };
         assert!(told(forgetful).starts_with("warning"));
