@@ -62,7 +62,8 @@ impl Settings {
     /// Sentences that the operator should read once at start of a process, which `works` where it runs jobs and sends
     /// webhooks.
     pub fn warnings(&self, works: bool) -> impl Iterator<Item = &str> {
-        let unsigned = "WEBHOOK_SECRET is not set: webhooks are sent unsigned, and receivers can't tell them from forged ones";
+        let unsigned =
+            "WEBHOOK_SECRET is not set: webhooks are sent unsigned, and receivers can't tell them from forged ones";
         let unsigned = (works && self.webhooks.secrets.is_empty()).then_some(unsigned);
         unsigned.into_iter().chain(self.warnings.iter().map(String::as_str))
     }

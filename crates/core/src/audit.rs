@@ -187,9 +187,15 @@ mod tests {
         let mut anew = good[..6].to_vec();
         let entry = AuditEntry { target: String::from("other"), ..good[6].0.clone() };
         anew.push((entry.clone(), link(&good[5].1, &entry)));
-        assert_eq!((first_bad(&anew), walk(&anew)), (None, Err(ChainFault::Head(7))), "a chain that is whole in itself");
+        assert_eq!(
+            (first_bad(&anew), walk(&anew)),
+            (None, Err(ChainFault::Head(7))),
+            "a chain that is whole in itself"
+        );
         assert!(format!("0:{FIRST}").parse::<KeptHead>().is_ok());
-        for wrong in [&format!("0:{}", good[0].1), "", "7", "7:", "x:00", "-1:00", "7:abc", &format!("7:{}0", good[6].1)] {
+        for wrong in
+            [&format!("0:{}", good[0].1), "", "7", "7:", "x:00", "-1:00", "7:abc", &format!("7:{}0", good[6].1)]
+        {
             assert!(wrong.parse::<KeptHead>().is_err(), "{wrong}");
         }
     }

@@ -1,7 +1,7 @@
 //! Keys and the audit log, the same on either engine.
 
 use gateway_core::access::{KeyRights, OwnTerms};
-use gateway_core::audit::ChainCheck;
+use gateway_core::audit::{ChainCheck, ChainFault};
 use gateway_core::{Owner, Role, Timestamp};
 
 use crate::testing::{Place, on_both_engines};
@@ -77,7 +77,7 @@ fn entry(actor: &str, action: &'static str) -> NewAudit {
     }
 }
 
-async fn verify(database: &Database) -> Result<i64, i64> {
+async fn verify(database: &Database) -> Result<i64, ChainFault> {
     let mut check = ChainCheck::default();
     for record in database.audit_chain(0, 1_000).await.unwrap() {
         check.next(&record.entry, &record.hash)?;
@@ -127,7 +127,7 @@ async fn entries_are_listed_by_who_and_what_and_a_change_is_found(place: Place) 
         Ok(diesel::update(audit.filter(seq.eq(3))).set(target.eq("other")).execute(connection)?)
     };
     database.write(change).await.unwrap();
-    assert_eq!(verify(&database).await, Err(3));
+    assert_eq!(verify(&database).await, Err(ChainFault::Entry(3)));
 }
 
 on_both_engines!(

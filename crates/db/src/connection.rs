@@ -13,8 +13,8 @@ use crate::DbError;
 use crate::clock::Clock;
 use crate::engine::{Conn, Purpose, Readers, Target};
 use crate::jobs::Moment;
-use crate::outage::Outage;
 use crate::lock::{ProcessLock, turn_to_migrate};
+use crate::outage::Outage;
 use crate::writer::{Turns, Writer};
 
 /// How long a read waits for a free connection.

@@ -33,7 +33,7 @@ pub(crate) async fn verify(
     let walked = walked.and_then(|()| check.end());
     let (entries, head) = check.head();
     let first_bad = walked.err().and_then(|fault| if let ChainFault::Entry(seq) = fault { Some(seq) } else { None });
-    let leads = kept.then(|| !matches!(walked, Err(ChainFault::Head(_))));
+    let leads = kept.then_some(!matches!(walked, Err(ChainFault::Head(_))));
     setting.output.json(&json!({"entries": entries, "head": head, "firstBad": first_bad, "leadsOverHead": leads}));
     match walked {
         Ok(()) => {

@@ -53,7 +53,8 @@ fn every_warning_and_every_error_is_in_the_table() {
 
 #[test]
 fn messages_are_told_from_fields() {
-    let text = "tracing::warn!(jobId = %id, \"it failed; \\\n  again\");\nerror!(%error, \"{text}: no\");info!(\"not this\");";
+    let text =
+        "tracing::warn!(jobId = %id, \"it failed; \\\n  again\");\nerror!(%error, \"{text}: no\");info!(\"not this\");";
     let found = messages(text);
     assert_eq!(found, [(String::from("it failed; again"), 1), (String::from("{text}: no"), 3)]);
     assert_eq!((first_words("it failed; again"), first_words("{text}: no")), ("it failed", ""));

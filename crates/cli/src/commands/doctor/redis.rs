@@ -51,7 +51,11 @@ fn judge(look: &RedisLook, shown: &str) -> Vec<Finding> {
     }
     if let Some(limit) = look.limit.filter(|limit| look.used > limit / 10 * 8) {
         let seen = format!("{shown} uses {} of the {} MiB that it may", look.used >> 20, limit >> 20);
-        findings.push(Finding::warning(AREA, seen, "raise its maxmemory; `redis-cli -u \"$REDIS_URL\" --bigkeys` shows whose it is"));
+        findings.push(Finding::warning(
+            AREA,
+            seen,
+            "raise its maxmemory; `redis-cli -u \"$REDIS_URL\" --bigkeys` shows whose it is",
+        ));
     }
     if let Some(warning) = &look.warning {
         let remedy = "`redis-cli -u \"$REDIS_URL\" CONFIG SET appendonly yes`, and the same in its configuration";

@@ -6,7 +6,7 @@ use diesel::Connection as _;
 use diesel::connection::SimpleConnection as _;
 use diesel::sqlite::SqliteConnection;
 use gateway_core::allowlist::Allowlist;
-use gateway_core::audit::ChainCheck;
+use gateway_core::audit::{ChainCheck, ChainFault};
 use gateway_core::{ErrorCode, Timestamp};
 use gateway_testkit::{Receiver, TestGateway, tiny_workflow, until};
 use reqwest::Method;
@@ -48,7 +48,7 @@ async fn act(
 }
 
 /// Walks the chain; the number of the first entry that is bad, or how many are good.
-async fn verify(test: &TestGateway) -> Result<i64, i64> {
+async fn verify(test: &TestGateway) -> Result<i64, ChainFault> {
     let mut check = ChainCheck::default();
     for record in test.gateway().database().audit_chain(0, 10_000).await.expect("the audit log") {
         check.next(&record.entry, &record.hash)?;
@@ -257,17 +257,17 @@ async fn a_row_that_was_changed_is_named_and_what_is_written_afterwards_does_not
         let change = if column == "time" { String::from("time + 1") } else { format!("{column} || 'x'") };
         tamper(&test, "CREATE TABLE kept AS SELECT * FROM audit");
         tamper(&test, &format!("UPDATE audit SET {column} = {change} WHERE seq = 3"));
-        assert_eq!(verify(&test).await, Err(3), "{column}");
+        assert_eq!(verify(&test).await, Err(ChainFault::Entry(3)), "{column}");
         tamper(&test, "DELETE FROM audit; INSERT INTO audit SELECT * FROM kept; DROP TABLE kept");
         assert_eq!(verify(&test).await, Ok(6), "{column}");
     }
     tamper(&test, SWAP);
-    assert_eq!(verify(&test).await, Err(2), "two have changed places");
+    assert_eq!(verify(&test).await, Err(ChainFault::Entry(2)), "two have changed places");
     tamper(&test, SWAP);
     tamper(&test, "DELETE FROM audit WHERE seq = 4");
-    assert_eq!(verify(&test).await, Err(4), "one was removed");
+    assert_eq!(verify(&test).await, Err(ChainFault::Entry(4)), "one was removed");
     test.register("one-more", tiny_workflow()).await;
-    assert_eq!(verify(&test).await, Err(4));
+    assert_eq!(verify(&test).await, Err(ChainFault::Entry(4)));
     tamper(&test, "DELETE FROM audit WHERE seq < 4");
-    assert_eq!(verify(&test).await, Err(1), "the beginning was removed");
+    assert_eq!(verify(&test).await, Err(ChainFault::Entry(1)), "the beginning was removed");
 }
