@@ -35,21 +35,22 @@ pub(crate) async fn verify(
     let first_bad = walked.err().and_then(|fault| if let ChainFault::Entry(seq) = fault { Some(seq) } else { None });
     let leads = kept.then_some(!matches!(walked, Err(ChainFault::Head(_))));
     setting.output.json(&json!({"entries": entries, "head": head, "firstBad": first_bad, "leadsOverHead": leads}));
-    match walked {
-        Ok(()) => {
-            setting.output.say(format!(
-                "{entries} entries are as they were written\nhead {head}\nkeep that for --head {entries}:{head}: an end that was cut off is told only by it"
-            ));
-            Ok(())
+    let Err(fault) = walked else {
+        setting.output.say(format!(
+            "{entries} entries are as they were written\nhead {head}\nkeep that for --head {entries}:{head}: an end that was cut off is told only by it"
+        ));
+        return Ok(());
+    };
+    let failure = Failure::failed(match fault {
+        ChainFault::Entry(seq) => {
+            format!("entry {seq} was changed, removed or put in: the {entries} before it are good")
         }
-        Err(ChainFault::Entry(seq)) => Err(Failure::failed(format!(
-            "entry {seq} was changed, removed or put in: the {entries} before it are good"
-        ))),
-        Err(ChainFault::Head(seq)) => Err(Failure::failed(format!(
+        ChainFault::Head(seq) => format!(
             "the log does not lead over the kept head of entry {seq}: its end was cut off, or an entry up to {seq} was \
              changed and all after it made anew; which one can't be told"
-        ))),
-    }
+        ),
+    });
+    Err(if setting.output.is_json() { failure.told() } else { failure })
 }
 
 async fn of_database(database: &Database, check: &mut ChainCheck) -> Result<Result<(), ChainFault>, Failure> {
