@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod gathered;
 mod jobs;
 mod json;
 #[cfg(feature = "otel")]
@@ -22,6 +23,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use jobs::job_changed;
 
+use crate::gathered::Gathered;
 use crate::json::JsonLines;
 
 /// The target of spans that traces consist of, and that no log line shows.
@@ -36,6 +38,9 @@ pub enum InitError {
     /// This program was built without traces.
     #[error("OTEL_EXPORTER_OTLP_ENDPOINT is set, and this program was built without traces (the cargo feature `otel`)")]
     NoTraces,
+    /// No thread can be had for the lines.
+    #[error("lines can't be written: {0}")]
+    Lines(std::io::Error),
     /// Nothing can be sent to the collector.
     #[error("traces can't be sent (OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS): {reason}")]
     Exporter {
@@ -45,16 +50,26 @@ pub enum InitError {
 }
 
 /// What must be done with telemetry before the process ends.
-#[must_use = "spans of the last seconds are lost unless it is flushed"]
+#[must_use = "spans of the last seconds are lost unless it is flushed, and lines of the last milliseconds when it is dropped early"]
 pub struct Telemetry {
     export: Option<otel::Export>,
+    /// Lines that wait to be written.
+    lines: Option<Gathered>,
 }
 
 impl Telemetry {
     /// Sends the spans that have ended, as far as the collector takes them within two seconds; none are sent after that.
-    pub async fn flush(self) {
-        if let Some(export) = self.export {
+    pub async fn flush(mut self) {
+        if let Some(export) = self.export.take() {
             export.flush().await;
+        }
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(lines) = &self.lines {
+            lines.write_out();
         }
     }
 }
@@ -66,8 +81,9 @@ impl Telemetry {
 /// [`InitError`] where traces are wanted and can't be sent.
 pub fn init(log: &LogSettings, traces: Option<&TraceSettings>) -> Result<Telemetry, InitError> {
     let terminal = std::io::stderr().is_terminal();
-    let lines = if is_json(log) {
-        JsonLines::new(std::io::stderr).boxed()
+    let gathered = is_json(log).then(|| Gathered::start(std::io::stderr())).transpose().map_err(InitError::Lines)?;
+    let lines = if let Some(gathered) = gathered.clone() {
+        JsonLines::new(gathered).boxed()
     } else {
         tracing_subscriber::fmt::layer().with_ansi(terminal).with_target(false).with_writer(std::io::stderr).boxed()
     };
@@ -79,7 +95,7 @@ pub fn init(log: &LogSettings, traces: Option<&TraceSettings>) -> Result<Telemet
     if subscriber.try_init().is_err() {
         tracing::debug!("telemetry was set up before");
     }
-    Ok(Telemetry { export })
+    Ok(Telemetry { export, lines: gathered })
 }
 
 /// Whether lines are JSON with these settings.
