@@ -135,11 +135,26 @@ impl Target {
 fn without(message: &str, url: &str) -> String {
     let password = url::Url::parse(url).ok().and_then(|url| url.password().map(str::to_owned));
     let message = message.replace(url, "(the URL)").trim().replace('\n', "; ");
-    // A shorter one protects nothing, and is a part of most words.
-    match password.filter(|password| password.len() >= 4) {
-        Some(password) => message.replace(&password, "(hidden)"),
+    match password.filter(|password| !password.is_empty()) {
+        Some(password) => hide(&message, &password),
         None => message,
     }
+}
+
+/// A short secret is a part of many words: in their middle it is none.
+const SHORT: usize = 4;
+
+/// `message` without `secret`.
+fn hide(message: &str, secret: &str) -> String {
+    let mut shown = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some((before, after)) = rest.split_once(secret) {
+        shown.push_str(before);
+        let in_word = shown.ends_with(char::is_alphanumeric) || after.starts_with(char::is_alphanumeric);
+        shown.push_str(if in_word && secret.chars().count() < SHORT { secret } else { "(hidden)" });
+        rest = after;
+    }
+    shown + rest
 }
 
 impl Conn {

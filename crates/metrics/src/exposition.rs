@@ -51,6 +51,11 @@ impl Exposition {
         Self { counted: None, looks: RwLock::default() }
     }
 
+    /// Whether anything is measured.
+    pub fn is_on(&self) -> bool {
+        self.counted.is_some()
+    }
+
     /// Has `look` called for each text. It sets gauges, and must not wait.
     pub fn add(&self, look: impl Fn() + Send + Sync + 'static) {
         self.looks.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(look));

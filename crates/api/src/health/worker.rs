@@ -70,6 +70,6 @@ async fn ready(look: Data<Look>) -> HttpResponse {
 async fn show_metrics(metrics: Data<Exposition>) -> HttpResponse {
     match metrics.render(|| ()) {
         Some(text) => HttpResponse::Ok().insert_header((CONTENT_TYPE, gateway_metrics::CONTENT_TYPE)).body(text),
-        None => HttpResponse::NotFound().json(json!({"detail": "metrics are off (METRICS_ENABLED)"})),
+        None => HttpResponse::NotFound().json(json!({"ok": false, "problem": "metrics are off (METRICS_ENABLED)"})),
     }
 }

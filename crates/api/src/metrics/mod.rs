@@ -15,8 +15,11 @@ use crate::state::ApiState;
 
 /// The text that Prometheus reads.
 pub(crate) async fn show_metrics(state: Data<ApiState>) -> Result<HttpResponse, ApiError> {
+    let off = || ApiError::new(ErrorCode::NotFound, "metrics are off (METRICS_ENABLED)");
+    if !state.parts.metrics.is_on() {
+        return Err(off());
+    }
     let fleet = state.fleet.look(&state.parts).await;
-    let text = state.parts.metrics.render(|| fleet.show());
-    let text = text.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "metrics are off (METRICS_ENABLED)"))?;
+    let text = state.parts.metrics.render(|| fleet.show()).ok_or_else(off)?;
     Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, gateway_metrics::CONTENT_TYPE)).body(text))
 }

@@ -250,8 +250,8 @@ fn insert(connection: &mut Conn, row: &JobRow, uploads: &[UploadId]) -> QueryRes
     .map(drop)
 }
 
-/// Notes when the queue was told of those of `ids` that still wait, or that it was not. On a server, rows that somebody holds are passed over: they are
-/// being claimed, and whoever waits for several rows may be waited for.
+/// Notes when the queue was told of those of `ids` that still wait, or that it was not. On a server, rows that somebody
+/// holds are passed over: they are being claimed, and whoever waits for several rows may be waited for.
 fn mark(connection: &mut Conn, ids: &[String], told: Option<i64>) -> QueryResult<()> {
     let waiting = || {
         jobs::table

@@ -1,5 +1,6 @@
 //! A Redis that must not be used, that is full, or that talks TLS.
 
+use std::path::Path;
 use std::time::Duration;
 
 use comfyui_gateway::{Gateway, StartError};
@@ -7,7 +8,7 @@ use comfyui_sim::SimConfig;
 use gateway_broker::{Broker as _, RedisBroker};
 use gateway_config::{Overrides, Settings};
 use gateway_testkit::stack::Redis;
-use gateway_testkit::{TestBuilder, tiny_workflow, until};
+use gateway_testkit::{TestBuilder, TestGateway, tiny_workflow, until};
 use serde_json::json;
 
 use super::Shared;
@@ -26,6 +27,24 @@ async fn refused(shared: &Shared) -> String {
         Err(other) => panic!("{other}"),
         Ok(_gateway) => panic!("it started"),
     }
+}
+
+/// A Redis of one's own in `folder`, and a node on it with the workflow `tiny`.
+async fn alone(folder: &Path) -> (Redis, Shared, TestGateway) {
+    let redis = Redis::with(folder, &[]).await;
+    let shared = Shared::on(redis.url());
+    let node = shared.node("one", SimConfig::default()).await;
+    node.register("tiny", tiny_workflow()).await;
+    (redis, shared, node)
+}
+
+/// Has the worker take nothing.
+async fn pause(node: &TestGateway) {
+    let _answer = node.post("/queue/pause", &json!({})).await.expect(200);
+    until("the worker is paused", || async {
+        (node.get("/workers").await.json()["items"][0]["state"] == "paused").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -61,17 +80,10 @@ async fn a_full_one_costs_no_job_and_jobs_run_on() {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let redis = Redis::with(folder.path(), &[]).await;
-    let shared = Shared::on(redis.url());
-    let node = shared.node("one", SimConfig::default()).await;
-    node.register("tiny", tiny_workflow()).await;
+    let (redis, shared, node) = alone(folder.path()).await;
     let before = node.run("tiny", json!({"color": 1})).await;
     assert_eq!(before["status"], "succeeded", "{before}");
-    let _answer = node.post("/queue/pause", &json!({})).await.expect(200);
-    until("the worker is paused", || async {
-        (node.get("/workers").await.json()["items"][0]["state"] == "paused").then_some(())
-    })
-    .await;
+    pause(&node).await;
     let known = node.submit("tiny", json!({"color": 2})).await;
     // Less than it uses already.
     assert_eq!(redis.ask(&["config", "set", "maxmemory", "100kb"]), "OK");
@@ -96,17 +108,10 @@ async fn a_job_that_it_never_heard_of_is_run_soon() {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let redis = Redis::with(folder.path(), &[]).await;
-    let shared = Shared::on(redis.url());
-    let node = shared.node("one", SimConfig::default()).await;
-    node.register("tiny", tiny_workflow()).await;
+    let (redis, shared, node) = alone(folder.path()).await;
     // The audit of all that waits would find it, too, only later.
     assert_eq!(redis.ask(&["set", &format!("{{{}}}:turn:audit", shared.prefix), "another worker's"]), "OK");
-    let _answer = node.post("/queue/pause", &json!({})).await.expect(200);
-    until("the worker is paused", || async {
-        (node.get("/workers").await.json()["items"][0]["state"] == "paused").then_some(())
-    })
-    .await;
+    pause(&node).await;
     let job = node.submit("tiny", json!({"color": 1})).await;
     // As where the API dies between the commit and the hint.
     let broker = RedisBroker::open(&shared.queue(), Duration::from_secs(600)).await.expect("it opens");
