@@ -281,3 +281,22 @@ impl ManageConnection for Readers {
         <Conn as diesel::Connection>::TransactionManager::is_broken_transaction_manager(connection)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_libpq_repeats_is_shown_without_the_url_and_the_password() {
+        let url = "postgres://gateway:hunter2@db/gateway";
+        let said = format!("no \"{url}\"\nnor \"hunter2\", xhunter2x\n");
+        assert_eq!(without(&said, url), "no \"(the URL)\"; nor \"(hidden)\", x(hidden)x");
+    }
+
+    #[test]
+    fn a_password_that_is_a_part_of_words_garbles_none() {
+        let said = "password authentication failed for \"a\"";
+        assert_eq!(without(said, "postgres://g:a@db/x"), "password authentication failed for \"(hidden)\"");
+        assert_eq!(without(said, "postgres://g@db/x"), said);
+    }
+}
