@@ -31,5 +31,5 @@ mod workflows;
 
 pub use health::HealthServer;
 pub use openapi::openapi;
-pub use server::{Server, ServerHandle};
+pub use server::{BindError, Server, ServerHandle};
 pub use state::{ApiState, Parts};

@@ -19,6 +19,17 @@ use crate::routes;
 use crate::state::ApiState;
 use crate::tls;
 
+/// Why no server can be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// What it is to be served with can't be used; names the variable and the file.
+    #[error(transparent)]
+    Certificate(io::Error),
+    /// The address can't be bound.
+    #[error(transparent)]
+    Address(#[from] io::Error),
+}
+
 /// A server that is bound and not yet running.
 pub struct Server {
     server: actix_web::dev::Server,
@@ -57,10 +68,11 @@ impl Server {
     ///
     /// # Errors
     /// Whatever keeps it from binding.
-    pub fn bind(state: ApiState, grace: Duration) -> io::Result<Self> {
+    pub fn bind(state: ApiState, grace: Duration) -> Result<Self, BindError> {
         let http = state.parts.http.clone();
         let (stopping, leaving, delay) = (Arc::clone(&state.stopping), Arc::clone(&state.leaving), http.delay);
-        let tls = state.parts.access.tls.as_ref().map(tls::configuration).transpose()?;
+        let tls = state.parts.access.tls.as_ref().map(tls::configuration).transpose();
+        let tls = tls.map_err(BindError::Certificate)?;
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(web::Data::new(state.clone()))

@@ -9,9 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// What TLS needs, read from the files in `settings`.
 pub(crate) fn configuration(settings: &TlsSettings) -> io::Result<ServerConfig> {
-    let wrong = |variable: &str, reason: String| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("{variable} can't be used: {reason}"))
-    };
+    let wrong = |variable: &str, reason: String| io::Error::other(format!("{variable} can't be used: {reason}"));
     let certificate = settings.certificate.display();
     let chain = CertificateDer::pem_file_iter(&settings.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)

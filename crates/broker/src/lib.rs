@@ -12,5 +12,5 @@ mod watchers;
 pub use entry::{Depth, Entry, Offer, Receipt, Run, Taken};
 pub use interface::{Broker, BrokerError, EventReceiver, Heard, Replay};
 pub use memory::MemoryBroker;
-pub use redis::{OpenError, RedisBroker, RedisLook, RedisUnseen};
+pub use redis::{OpenError, RedisBroker, RedisLook, RedisRefusal, RedisUnseen};
 pub use report::{BackendReport, BackendState, Control, WorkerReport, WorkerState};

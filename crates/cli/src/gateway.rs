@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_api::{ApiState, Parts, Server, ServerHandle};
+use gateway_api::{ApiState, BindError, Parts, Server, ServerHandle};
 use gateway_config::{Environment, Settings};
 use gateway_core::workflow::{Workflow, WorkflowSource, bundled};
 use gateway_db::{Database, DbError, NewWorkflow};
@@ -66,8 +66,10 @@ impl Gateway {
         let address = format!("{}:{}", settings.http.host, settings.http.port);
         check_open(&settings, &database).await?;
         let state = ApiState::new(parts).await.map_err(StartError::Database)?;
-        let server =
-            Server::bind(state, ANSWERS).map_err(|source| StartError::Bind { address, variable: "PORT", source })?;
+        let server = Server::bind(state, ANSWERS).map_err(|error| match error {
+            BindError::Certificate(error) => StartError::Certificate(error),
+            BindError::Address(source) => StartError::Bind { address, variable: "PORT", source },
+        })?;
         let worker = if embedded || with_worker {
             let stores = Stores { database: database.clone(), broker, storage: Arc::clone(&storage) };
             Some(stores.worker(settings, &metrics).await?)
@@ -118,11 +120,14 @@ impl Gateway {
     }
 }
 
+/// Whether callers are asked who they are.
+pub(crate) async fn asks(settings: &Settings, database: &Database) -> Result<bool, DbError> {
+    Ok(settings.access.knows_callers() || database.has_keys().await?)
+}
+
 /// A gateway that asks nobody for credentials says so, and is no gateway for production.
 async fn check_open(settings: &Settings, database: &Database) -> Result<(), StartError> {
-    let access = &settings.access;
-    let asks = !access.keys.is_empty() || access.tokens.is_some();
-    if asks || database.has_keys().await.map_err(StartError::Database)? {
+    if asks(settings, database).await.map_err(StartError::Database)? {
         return Ok(());
     }
     if settings.environment == Environment::Production {

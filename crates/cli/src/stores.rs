@@ -27,6 +27,8 @@ pub enum StartError {
     Database(DbError),
     /// The output folder or the bucket can't be used.
     Storage(StorageError),
+    /// TLS_CERT or TLS_KEY can't be used.
+    Certificate(std::io::Error),
     /// The port can't be bound.
     Bind {
         /// Host and port.
@@ -57,8 +59,7 @@ impl std::fmt::Display for StartError {
             Self::Bind { address, variable, source } if source.kind() == std::io::ErrorKind::AddrInUse => {
                 write!(f, "{address} is in use by another program: stop that, or choose another {variable}")
             }
-            // It is about a certificate, and names its variable.
-            Self::Bind { source, .. } if source.kind() == std::io::ErrorKind::InvalidData => source.fmt(f),
+            Self::Certificate(error) => error.fmt(f),
             Self::Bind { address, variable, source } => {
                 write!(f, "{address} can't be bound (HOST, {variable}): {source}")
             }

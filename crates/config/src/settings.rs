@@ -331,6 +331,13 @@ pub struct RetentionSettings {
     pub outputs: Option<Duration>,
 }
 
+impl AccessSettings {
+    /// Whether callers are told apart by what is configured, and not by keys in the database alone.
+    pub fn knows_callers(&self) -> bool {
+        !self.keys.is_empty() || self.tokens.is_some()
+    }
+}
+
 /// Who may do what.
 #[derive(Debug, Clone)]
 pub struct AccessSettings {

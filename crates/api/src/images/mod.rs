@@ -8,6 +8,8 @@ mod inputs;
 mod links;
 mod request;
 
+use std::borrow::Cow;
+
 use gateway_core::ErrorCode;
 use serde::Serialize;
 
@@ -22,7 +24,8 @@ const PREFIX: &str = "/images/";
 /// An error as programs for that API look for it.
 #[derive(Debug, Serialize)]
 pub(crate) struct OpenAiError<'a> {
-    message: &'a str,
+    /// With what to do: nothing else of a problem is shown by those programs.
+    message: Cow<'a, str>,
     r#type: &'static str,
     param: Option<&'a str>,
     code: ErrorCode,
@@ -31,7 +34,10 @@ pub(crate) struct OpenAiError<'a> {
 impl<'a> OpenAiError<'a> {
     pub(crate) fn of(error: &'a ApiError) -> Self {
         Self {
-            message: &error.detail,
+            message: match &error.recommendation {
+                Some(advice) => Cow::Owned(format!("{}: {advice}", error.detail)),
+                None => Cow::Borrowed(&error.detail),
+            },
             r#type: match error.status {
                 401 => "authentication_error",
                 403 => "permission_error",

@@ -6,11 +6,31 @@ use deadpool_redis::redis::{self, RedisResult};
 /// The oldest version that has what the scripts use.
 const OLDEST: (u32, u32) = (6, 2);
 
+/// Why a server must not carry a queue.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RedisRefusal {
+    /// It lacks what the scripts use.
+    #[error("Redis {version} is too old: {}.{} or newer is needed", OLDEST.0, OLDEST.1)]
+    Old {
+        /// Its version.
+        version: String,
+    },
+    /// It may drop what it was given.
+    #[error(
+        "its maxmemory-policy is {policy}, under which Redis drops waiting jobs when it is full: set \
+         `maxmemory-policy noeviction`"
+    )]
+    Drops {
+        /// Its eviction policy.
+        policy: String,
+    },
+}
+
 /// What was found.
 pub(super) enum Verdict {
     Good,
     Warning(String),
-    Refused(String),
+    Refused(RedisRefusal),
 }
 
 /// Looks at the server's version, eviction policy and persistence.
@@ -31,13 +51,10 @@ pub(super) fn judge(info: &str) -> Verdict {
     let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
     let number = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
     if number < OLDEST {
-        return Verdict::Refused(format!("Redis {version} is too old: {}.{} or newer is needed", OLDEST.0, OLDEST.1));
+        return Verdict::Refused(RedisRefusal::Old { version: version.to_owned() });
     }
     if let Some(policy) = value("maxmemory_policy").filter(|policy| *policy != "noeviction") {
-        return Verdict::Refused(format!(
-            "its maxmemory-policy is {policy}, under which Redis drops waiting jobs when it is full: set \
-             `maxmemory-policy noeviction`"
-        ));
+        return Verdict::Refused(RedisRefusal::Drops { policy: policy.to_owned() });
     }
     if value("aof_enabled") == Some("0") {
         return Verdict::Warning(String::from(
@@ -60,8 +77,12 @@ mod tests {
     fn a_server_that_may_drop_entries_is_refused_and_one_that_forgets_at_a_restart_is_warned_of() {
         assert!(matches!(judge(&info("7.0.15", "noeviction", "1")), Verdict::Good));
         assert!(matches!(judge(&info("7.0.15", "noeviction", "0")), Verdict::Warning(text) if text.contains("append")));
-        assert!(matches!(judge(&info("7.0.15", "allkeys-lru", "1")), Verdict::Refused(text) if text.contains("lru")));
-        assert!(matches!(judge(&info("6.0.16", "noeviction", "1")), Verdict::Refused(text) if text.contains("6.0.16")));
+        let refused = |version: &str, policy: &str| match judge(&info(version, policy, "1")) {
+            Verdict::Refused(refusal) => refusal.to_string(),
+            _ => panic!("{version} {policy} is not refused"),
+        };
+        assert!(refused("7.0.15", "allkeys-lru").contains("is allkeys-lru, under which"));
+        assert_eq!(refused("6.0.16", "noeviction"), "Redis 6.0.16 is too old: 6.2 or newer is needed");
         assert!(matches!(judge(&info("6.2.0", "noeviction", "1")), Verdict::Good));
     }
 }

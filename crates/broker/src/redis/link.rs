@@ -78,7 +78,8 @@ impl Link {
         match link.look().await {
             Ok(Verdict::Good) => {}
             Ok(Verdict::Warning(warning)) => tracing::warn!("{warning}"),
-            Ok(Verdict::Refused(reason)) => {
+            Ok(Verdict::Refused(refusal)) => {
+                let reason = refusal.to_string();
                 return Err(OpenError::Refused { server: link.inner.shown.clone(), reason });
             }
             Err(Failure { fatal: true, reason, .. }) => {
@@ -197,7 +198,8 @@ impl Link {
                 return;
             }
             match self.look().await {
-                Ok(Verdict::Refused(reason)) => {
+                Ok(Verdict::Refused(refusal)) => {
+                    let reason = refusal.to_string();
                     self.inner.state.send_if_modified(|state| {
                         let news = *state != State::Down(reason.clone());
                         if news {

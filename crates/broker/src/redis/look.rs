@@ -6,7 +6,7 @@ use deadpool_redis::redis::{self, AsyncConnectionConfig, Client, RedisError};
 use gateway_config::RedisSettings;
 use secrecy::ExposeSecret as _;
 
-use super::check::{Verdict, judge, value_in};
+use super::check::{RedisRefusal, Verdict, judge, value_in};
 use super::link::{Failure, without};
 
 /// How long a connection, and an answer, may take.
@@ -18,7 +18,7 @@ pub struct RedisLook {
     /// Its version.
     pub version: String,
     /// Why it must not carry the queue.
-    pub refused: Option<String>,
+    pub refused: Option<RedisRefusal>,
     /// What a restart of it would cost.
     pub warning: Option<String>,
     /// Whether it only follows another server, and takes no writes.
@@ -69,7 +69,7 @@ impl RedisLook {
         let (refused, warning) = match judge(info) {
             Verdict::Good => (None, None),
             Verdict::Warning(warning) => (None, Some(warning)),
-            Verdict::Refused(reason) => (Some(reason), None),
+            Verdict::Refused(refusal) => (Some(refusal), None),
         };
         let bytes = |name: &str| value_in(info, name).and_then(|text| text.parse::<u64>().ok());
         let bad = |name: &str| value_in(info, name).is_some_and(|status| status != "ok");
@@ -107,7 +107,7 @@ mod tests {
         let calm = "redis_version:7.2.4\r\nmaxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\nrole:master\r\n";
         let look = RedisLook::read(calm, 0);
         assert!(!look.follows && !look.failing && look.limit.is_none() && look.warning.is_none());
-        assert!(look.refused.is_some_and(|reason| reason.contains("noeviction")));
+        assert!(matches!(look.refused, Some(RedisRefusal::Drops { policy }) if policy == "allkeys-lru"));
     }
 
     #[tokio::test]

@@ -37,6 +37,7 @@ use crate::{
     Broker, BrokerError, Control, Depth, Entry, EventReceiver, Offer, Receipt, Replay, Run, Taken, WorkerReport,
 };
 
+pub use self::check::RedisRefusal;
 pub use self::look::{RedisLook, RedisUnseen};
 
 /// Whoever waits for work looks at least so often: a message may be lost.

@@ -15,7 +15,7 @@ use crate::cli::{Demo, Setting};
 use crate::commands::run::wait_for_stop;
 use crate::commands::submit::{conclude, follow, text};
 use crate::exit::Failure;
-use crate::gateway::{Gateway, register_bundled};
+use crate::gateway::{Gateway, asks, register_bundled};
 use crate::http::Remote;
 use crate::output::Output;
 
@@ -54,7 +54,8 @@ pub(crate) async fn run(setting: &Setting<'_>, args: Demo) -> Result<(), Failure
     register_bundled(gateway.database()).await.map_err(Failure::failed)?;
     let remote = Remote::new(&gateway.url())?.with_key(&client);
     output.say(format!("gateway   {}", gateway.url()));
-    if client.access.client_key.is_none() && asks(&client, &gateway).await? {
+    let asks = asks(&client, gateway.database()).await.map_err(Failure::failed)?;
+    if asks && client.access.client_key.is_none() {
         let database = gateway.database().shown();
         output.note(format!("note: there are keys in {database} or the settings: set GATEWAY_API_KEY to one of them"));
     }
@@ -64,7 +65,7 @@ pub(crate) async fn run(setting: &Setting<'_>, args: Demo) -> Result<(), Failure
         return made;
     }
     made?;
-    say_what_next(output, &gateway.url(), asks(&client, &gateway).await?);
+    say_what_next(output, &gateway.url(), asks);
     wait_for_stop().await;
     output.say("stopping");
     stop(gateway, simulator).await;
@@ -163,12 +164,6 @@ fn other_checkpoint(health: &Value) -> Option<String> {
 async fn first_file(database: &Database, storage: &dyn Storage, id: &str) -> Option<String> {
     let outputs = database.outputs_of(id.parse().ok()?).await.ok()?;
     storage.locate(&outputs.first()?.storage_key)
-}
-
-/// Whether it asks for keys.
-async fn asks(settings: &Settings, gateway: &Gateway) -> Result<bool, Failure> {
-    let configured = !settings.access.keys.is_empty() || settings.access.tokens.is_some();
-    Ok(configured || gateway.database().has_keys().await.map_err(Failure::failed)?)
 }
 
 fn say_what_next(output: Output, url: &str, asks: bool) {

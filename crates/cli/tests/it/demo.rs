@@ -31,6 +31,21 @@ fn without_comfyui_url_the_demo_says_that_it_is_simulated_and_makes_a_picture() 
 }
 
 #[test]
+fn where_keys_are_asked_for_what_the_demo_says_to_try_shows_one() {
+    let mut place = Place::new();
+    place.set("API_KEYS", "administrator-0123456789:admin:ops");
+    let without = place.run(&["demo", "--once", "--port", "0"]).expect(1);
+    without.says(&["set GATEWAY_API_KEY to one of them"]);
+    place.set("GATEWAY_API_KEY", "administrator-0123456789");
+    place.set("PORT", "0");
+    let demo = place.start(&["demo"]);
+    let key = "-H \"X-API-Key: $GATEWAY_API_KEY\"";
+    demo.out.find("a request with a key", |line| {
+        line.contains("/jobs?limit=1'").then(|| line.ends_with(key)).filter(|fine| *fine)
+    });
+}
+
+#[test]
 fn with_comfyui_url_the_demo_says_that_it_is_real_and_uses_it() {
     let (place, comfyui) = Place::with_comfyui(&[]);
     let demo = place.run(&["demo", "--once", "--port", "0"]).expect(0);

@@ -349,3 +349,16 @@ async fn a_redis_is_looked_at_and_its_clock_compared_and_nothing_is_left_there()
     the(&report, "configuration", "warning", "STORAGE_PROVIDER=local");
     assert_eq!(redis.ask(&["dbsize"]), "0", "something is left there");
 }
+
+#[test]
+fn where_a_worker_runs_it_is_not_asked_who_may_call() {
+    let (mut place, _comfyui) = sound();
+    place.set("API_KEYS", "");
+    place.set("GATEWAY_ENV", "production");
+    place.set("CORS_ORIGINS", "*");
+    let api = place.run(&["--json", "doctor"]).expect(1).json();
+    the(&api, "configuration", "error", "nobody would be asked for credentials");
+    let worker = place.run(&["--json", "doctor", "--worker"]).expect(0).json();
+    assert_eq!(complaints(&worker), Vec::<Value>::new(), "{worker:#}");
+    assert!(found(&worker, "gateway", "").is_empty(), "{worker:#}");
+}

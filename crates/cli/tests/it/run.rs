@@ -62,9 +62,10 @@ fn credentials_that_cannot_be_used_stop_the_start_and_are_not_shown() {
 
 #[test]
 fn a_bucket_that_cannot_be_used_stops_the_start_with_what_to_do() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // Bound, so that nobody else is there, and never listening.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind(std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let endpoint = format!("http://{}", taken.local_addr().unwrap());
-    drop(taken);
     let mut place = Place::new();
     place.set("STORAGE_PROVIDER", "s3");
     place.run(&["run"]).expect(2).says(&["it also needs S3_BUCKET, S3_ACCESS_KEY, S3_SECRET_KEY"]);
@@ -91,6 +92,16 @@ fn a_port_that_is_taken_stops_the_start_with_a_sentence() {
     place.set("HOST", "127.0.0.1");
     let ended = place.run(&["run", "--port", &port]).expect(1);
     ended.says(&[&format!("127.0.0.1:{port} is in use by another program"), "PORT"]);
+    let lines =
+        ended.err.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")));
+    let lines: Vec<serde_json::Value> = lines.collect();
+    let last = lines.last().expect("a line");
+    assert_eq!((&last["level"], &last["message"]), (&"ERROR".into(), &"it can't start".into()), "{last}");
+    let json = place.run(&["--json", "run", "--port", &port]).expect(1).json();
+    assert!(json["error"].as_str().is_some_and(|error| error.contains("is in use")), "{json}");
+    // Where the log is silent it is said all the same.
+    place.set("LOG_LEVEL", "silent");
+    place.run(&["run", "--port", &port]).expect(1).says(&["error: 127.0.0.1:", "is in use by another program"]);
 }
 
 #[test]

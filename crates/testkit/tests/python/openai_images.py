@@ -92,6 +92,7 @@ error = refused(openai.UnprocessableEntityError, client.images.edit, model="dall
 assert error.param == "model", error.body
 error = refused(openai.NotFoundError, client.images.generate, model="no-such", prompt="a kite")
 assert error.code == "WORKFLOW_NOT_FOUND", error.body
+assert "OPENAI_MODELS" in str(error.body), error.body
 error = refused(openai.APIStatusError, client.images.generate, model="broken", prompt="a kite")
 assert (error.status_code, error.type) == (502, "server_error"), error.body
 assert "job " in error.message, error.message

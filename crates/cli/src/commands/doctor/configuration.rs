@@ -32,8 +32,7 @@ pub(super) fn look(settings: &Settings, env_file: &Path, works: bool) -> Vec<Fin
 
 /// Looks who may call an API. `has_keys`: whether a key was ever made in the database, where that is known.
 pub(super) fn access(settings: &Settings, has_keys: Option<bool>) -> Vec<Finding> {
-    let access = &settings.access;
-    let asks = if access.keys.is_empty() && access.tokens.is_none() { has_keys } else { Some(true) };
+    let asks = if settings.access.knows_callers() { Some(true) } else { has_keys };
     let mut findings = vec![credentials(settings, asks)];
     findings.extend(weak_keys(settings));
     findings.extend(origins(settings, asks));

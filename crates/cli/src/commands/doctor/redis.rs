@@ -1,6 +1,6 @@
 //! Redis: whether it may carry the queue, and what a restart of it would cost. Leaves nothing there.
 
-use gateway_broker::{RedisLook, RedisUnseen};
+use gateway_broker::{RedisLook, RedisRefusal, RedisUnseen};
 use gateway_config::Settings;
 
 use super::DEADLINE;
@@ -31,13 +31,13 @@ pub(super) async fn look(settings: &Settings) -> (Vec<Finding>, Option<Skew>) {
 
 fn judge(look: &RedisLook, shown: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Some(reason) = &look.refused {
-        let seen = format!("{shown} must not carry the queue: {reason}");
-        let remedy = match reason.contains("maxmemory-policy") {
-            true => {
+    if let Some(refusal) = &look.refused {
+        let seen = format!("{shown} must not carry the queue: {refusal}");
+        let remedy = match refusal {
+            RedisRefusal::Drops { .. } => {
                 "`redis-cli -u \"$REDIS_URL\" CONFIG SET maxmemory-policy noeviction`, and the same in its configuration"
             }
-            false => "a Redis of version 6.2 or newer",
+            RedisRefusal::Old { .. } => "a newer Redis",
         };
         findings.push(Finding::error(AREA, seen, remedy));
     }
@@ -100,8 +100,11 @@ mod tests {
         };
         let told = |look: RedisLook| Report::new(judge(&look, "redis://here"), false).text(false);
         assert!(told(good.clone()).starts_with("ok"));
-        let policy = RedisLook { refused: Some(String::from("its maxmemory-policy is allkeys-lru")), ..good.clone() };
-        assert!(told(policy).contains("maxmemory-policy noeviction"));
+        let refused = |refusal: RedisRefusal| RedisLook { refused: Some(refusal), ..good.clone() };
+        let policy = told(refused(RedisRefusal::Drops { policy: String::from("allkeys-lru") }));
+        assert!(policy.contains("CONFIG SET maxmemory-policy noeviction`") && !policy.contains("newer"), "{policy}");
+        let old = told(refused(RedisRefusal::Old { version: String::from("6.0.16") }));
+        assert!(old.contains("a newer Redis") && !old.contains("noeviction"), "{old}");
         let forgetful = RedisLook { warning: Some(String::from("no append-only file")), ..good.clone() };
         assert!(told(forgetful).starts_with("warning"));
         let full = RedisLook { used: 90 << 20, limit: Some(100 << 20), ..good.clone() };

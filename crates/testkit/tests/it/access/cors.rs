@@ -65,6 +65,9 @@ async fn pages_of_listed_origins_may_call_and_no_others() {
     for origin in OTHERS {
         let told = asked(&test, origin, "GET", "/jobs").await;
         refused(&told, ErrorCode::BadRequest);
+        let problem = told.json();
+        assert!(problem.to_string().contains("pages of this origin may not call"), "{problem}");
+        assert!(problem["recommendation"].to_string().contains("CORS_ORIGINS"), "{problem}");
         closed(&told);
         closed(&get(&test, &from(origin, key(ALICE)), "/jobs").await.expect(200));
     }

@@ -269,3 +269,12 @@ async fn what_is_nearly_a_key_is_none() {
         assert!(matches!(status, 400 | 401), "{status} for {byte:?}");
     }
 }
+
+#[tokio::test]
+async fn where_nobody_is_asked_a_key_is_refused_with_the_advice_to_leave_it_out() {
+    let test = TestGateway::start().await;
+    let told = test.get_with("/jobs", "x-api-key", "left over").await;
+    refused(&told, ErrorCode::AuthFailed);
+    assert!(told.json()["recommendation"].to_string().contains("leave them out"), "{}", told.json());
+    assert_eq!(test.get("/jobs").await.status, 200);
+}

@@ -84,7 +84,7 @@ async fn refusal(certificate: &str, key: &str) -> String {
         .with("TLS_KEY", Some(key));
     let settings = gateway_config::load(&folder.path().join("no.env"), &overrides).expect("settings");
     match Gateway::start(settings, false).await {
-        Err(error @ StartError::Bind { .. }) => error.to_string(),
+        Err(error @ StartError::Certificate(_)) => error.to_string(),
         Err(other) => panic!("{other}"),
         Ok(_gateway) => panic!("it started"),
     }
@@ -101,6 +101,7 @@ async fn files_that_can_not_be_used_stop_the_start_and_are_named_by_their_variab
     };
     let (empty, garbage) = (file("empty.pem", ""), file("garbage.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n"));
     let missing = folder.path().join("missing.pem").display().to_string();
+    assert!(refusal(&missing, KEY_FILE).await.contains(&missing), "the file is named");
     for (certificate, key, told) in [
         (missing.as_str(), KEY_FILE, "TLS_CERT"),
         (&empty, KEY_FILE, "TLS_CERT"),
@@ -113,6 +114,7 @@ async fn files_that_can_not_be_used_stop_the_start_and_are_named_by_their_variab
     ] {
         let text = refusal(certificate, key).await;
         assert!(text.contains(&format!("{told} ")) && text.contains("can't be used"), "{certificate} {key}: {text}");
+        assert!(!text.contains("HOST"), "the address is not to blame: {text}");
         assert!(!text.contains("PRIVATE KEY") && !text.contains("MIGHAgEA"), "{text}");
     }
 }
