@@ -11,6 +11,8 @@ const FIELDS: &str = "workflowId, workflow, inputs, params, priority, callbackUr
                       cache, timeoutMs, notBefore";
 const MAX_METADATA_BYTES: usize = 8 * 1024;
 const MAX_METADATA_KEYS: usize = 64;
+/// Objects and lists within each other, itself among them.
+const MAX_METADATA_DEPTH: usize = 4;
 const MAX_REQUEST_ID: usize = 255;
 pub(super) const REQUEST_ID: &str = "must be a string of 1 to 255 characters with no space around it";
 const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 1_000..=21_600_000;
@@ -205,6 +207,9 @@ pub(crate) fn metadata(value: Value, faults: &mut Vec<Fault>) -> Result<(Map<Str
     if metadata.len() > MAX_METADATA_KEYS {
         return Err(format!("has {} keys; at most {MAX_METADATA_KEYS} are kept", metadata.len()));
     }
+    if metadata.values().any(|value| depth(value) >= MAX_METADATA_DEPTH) {
+        return Err(format!("is more than {MAX_METADATA_DEPTH} levels deep"));
+    }
     let mut request_id = None;
     match metadata.get("requestId") {
         None => {}
@@ -212,6 +217,15 @@ pub(crate) fn metadata(value: Value, faults: &mut Vec<Fault>) -> Result<(Map<Str
         Some(_) => faults.push(Fault::new("/metadata/requestId", REQUEST_ID)),
     }
     Ok((metadata, request_id))
+}
+
+/// Objects and lists within each other.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 pub(super) fn is_request_id(id: &str) -> bool {

@@ -90,7 +90,7 @@ fn metadata() -> Value {
         "pattern": "^\\S(.*\\S)?$",
         "description": "Can be searched for, and makes the request one that may be sent again.",
     });
-    let fields = object("Your own notes: at most 8 KiB of JSON.", &[("requestId?", id)]);
+    let fields = object("Your own notes: at most 8 KiB of JSON, four levels deep.", &[("requestId?", id)]);
     with(with(fields, "additionalProperties", json!(true)), "maxProperties", json!(64))
 }
 

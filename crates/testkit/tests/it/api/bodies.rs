@@ -103,7 +103,11 @@ async fn fields_of_a_job_out_of_range_are_refused_and_never_changed() {
         ("params", vec![json!([]), json!(1)], "/params"),
         ("workflowId", vec![json!(7), json!(""), Value::Null], "/workflowId"),
         ("cache", vec![json!("no"), json!(1)], "/cache"),
-        ("metadata", vec![json!([]), json!("x"), json!({"a": "b".repeat(8192)})], "/metadata"),
+        (
+            "metadata",
+            vec![json!([]), json!("x"), json!({"a": "b".repeat(8192)}), json!({"a": [{"b": [{}]}]})],
+            "/metadata",
+        ),
         ("output", vec![json!([]), json!("url")], "/output"),
     ] {
         for value in values {
@@ -133,7 +137,7 @@ async fn fields_of_a_job_out_of_range_are_refused_and_never_changed() {
 #[tokio::test]
 async fn fields_of_a_job_at_the_edges_are_kept_as_they_are() {
     let test = offline().await;
-    let deep: Value = (0..10).fold(json!("end"), |inner, _| json!([inner]));
+    let deep: Value = (0..3).fold(json!("end"), |inner, _| json!([inner]));
     let metadata =
         json!({"requestId": "x".repeat(255), "deep": deep, "exact": 9_007_199_254_740_993_u64, "é": "👩‍🎨\u{202e}"});
     for (field, value, shown) in [
