@@ -15,10 +15,9 @@ use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse,
 use gateway_core::ids::is_correlation_id;
 use gateway_core::trace::TRACEPARENT;
 use gateway_core::{ErrorCode, Fault, TraceParent};
-use gateway_telemetry::{TRACE, continue_trace, milliseconds, name_trace, trace_of};
+use gateway_telemetry::{Kind, TraceSpan, milliseconds};
 use serde::Serialize;
-use tracing::field::Empty;
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
 use crate::auth::{Caller, LimitHeaders};
 use crate::connection::{Connection, until_sent};
@@ -87,27 +86,15 @@ pub(crate) async fn correlate(
         .filter(|value| is_correlation_id(value))
         .map_or_else(|| format!("{:032x}", rand::random::<u128>()), str::to_owned);
     let (method, given) = (request.method().clone(), trace_parent(request.headers()));
-    let trace = tracing::info_span!(
-        target: TRACE,
-        "request",
-        otel.kind = "server",
-        otel.status_code = Empty,
-        http.request.method = method.as_str(),
-        http.route = Empty,
-        http.response.status_code = Empty,
-        correlationId = id,
-    );
-    continue_trace(&trace, given);
-    let parent = trace_of(&trace).or(given);
+    let trace = TraceSpan::begin("request", Kind::Server, given);
+    trace.text("http.request.method", &method);
+    trace.text("correlationId", &id);
+    let parent = trace.context().or(given);
     let trace_id = parent.map(|parent| format!("{:032x}", parent.trace_id()));
     let around = tracing::error_span!("request", correlationId = id, traceId = trace_id);
     request.extensions_mut().insert(CorrelationId(id.clone(), parent));
     let busy = request.conn_data::<Arc<Connection>>().map(Connection::begin);
-    let handled = next
-        .call(request)
-        // The inner one is what spawned work keeps: lines take their fields from it.
-        .instrument(around.clone())
-        .instrument(trace.clone());
+    let handled = next.call(request).instrument(around.clone());
     // A second handle on the request would keep the router from writing its matches into it.
     let (mut response, code) = match handled.await {
         Ok(response) => around.in_scope(|| finish(response, &id, openai)),
@@ -238,7 +225,7 @@ fn log_response(
     method: Method,
     code: Option<ErrorCode>,
     started: Instant,
-    trace: &Span,
+    trace: &TraceSpan,
 ) {
     let request = response.request();
     let route = request.app_data::<Route>().map(|route| route.0);
@@ -251,7 +238,7 @@ fn log_response(
 }
 
 /// One line, and the end of the request's span. The time is that until the answer begins.
-fn log(told: &Told<'_>, trace: &Span) {
+fn log(told: &Told<'_>, trace: &TraceSpan) {
     macro_rules! line {
         ($level:ident, $text:literal) => {
             tracing::$level!(
@@ -276,12 +263,12 @@ fn log(told: &Told<'_>, trace: &Span) {
     } else {
         line!(info, "request");
     }
-    trace.record("http.response.status_code", told.status.as_u16());
+    trace.number("http.response.status_code", told.status.as_u16());
     if failed {
-        trace.record("otel.status_code", "ERROR");
+        trace.fail();
     }
     if let Some(route) = told.route {
-        trace.record("http.route", route);
-        name_trace(trace, || format!("{} {route}", told.method));
+        trace.text("http.route", route);
+        trace.rename(|| format!("{} {route}", told.method));
     }
 }

@@ -8,26 +8,24 @@ mod otel;
 #[cfg(not(feature = "otel"))]
 #[path = "without_otel.rs"]
 mod otel;
+mod trace;
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use gateway_config::{LogFilter, LogFormat, LogSettings, TraceSettings};
-use gateway_core::TraceParent;
+use tracing::Level;
 use tracing::level_filters::LevelFilter;
-use tracing::{Level, Span};
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use jobs::job_changed;
+pub use trace::{Kind, TraceSpan, current_trace, traced};
 
 use crate::gathered::Gathered;
 use crate::json::JsonLines;
-
-/// The target of spans that traces consist of, and that no log line shows.
-pub const TRACE: &str = "gateway_trace";
 
 /// The SDK of MCP. What it says on other levels than that of errors repeats whole messages, with all that callers send.
 const SDK: &str = "rmcp";
@@ -74,7 +72,7 @@ impl Drop for Telemetry {
     }
 }
 
-/// Sets up what the process tells. A second call changes nothing of its lines. With `traces` it must be called within a
+/// Sets up what the process tells. A second call changes nothing of that. With `traces` it must be called within a
 /// runtime, which sends them.
 ///
 /// # Errors
@@ -87,11 +85,8 @@ pub fn init(log: &LogSettings, traces: Option<&TraceSettings>) -> Result<Telemet
     } else {
         tracing_subscriber::fmt::layer().with_ansi(terminal).with_target(false).with_writer(std::io::stderr).boxed()
     };
-    let (spans, export) = match traces {
-        Some(settings) => otel::layer(settings).map(|(spans, export)| (Some(spans), Some(export)))?,
-        None => (None, None),
-    };
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(targets(&log.filter))).with(spans);
+    let export = traces.map(otel::start).transpose()?;
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(targets(&log.filter)));
     if subscriber.try_init().is_err() {
         tracing::debug!("telemetry was set up before");
     }
@@ -112,30 +107,7 @@ fn targets(filter: &LogFilter) -> Targets {
     let named = filter.targets.iter().map(|(target, level)| (target.as_str(), (*level).min(cap(target))));
     let asked = Targets::new().with_default(filter.default).with_targets(named);
     let sdk = if asked.would_enable(SDK, &Level::ERROR) { LevelFilter::ERROR } else { LevelFilter::OFF };
-    // However a line's target is spelt, spans of traces lend it nothing.
-    asked.with_target(SDK, sdk).with_target(TRACE, LevelFilter::OFF)
-}
-
-/// Makes `span`, of the target [`TRACE`] and not entered yet, go on with a trace from elsewhere.
-pub fn continue_trace(span: &Span, parent: Option<TraceParent>) {
-    if let Some(parent) = parent {
-        otel::set_parent(span, parent);
-    }
-}
-
-/// The trace that `span` is in, and itself as what comes before; `None` where no traces are sent.
-pub fn trace_of(span: &Span) -> Option<TraceParent> {
-    otel::trace_of(span)
-}
-
-/// The same of the innermost span that is entered.
-pub fn current_trace() -> Option<TraceParent> {
-    otel::current_trace()
-}
-
-/// Names `span` in traces by what has become known of it.
-pub fn name_trace(span: &Span, name: impl FnOnce() -> String) {
-    otel::name(span, name);
+    asked.with_target(SDK, sdk)
 }
 
 /// `duration` as lines have it: in milliseconds, exact to the microsecond.
@@ -166,10 +138,5 @@ mod tests {
         assert!(asked(trace, &[]).would_enable("gateway_mcp", &Level::TRACE));
         assert!(!asked(LevelFilter::OFF, &[]).would_enable("rmcp::service", &Level::ERROR));
         assert!(!asked(trace, &[("rmcp", LevelFilter::OFF)]).would_enable("rmcp::service", &Level::ERROR));
-    }
-
-    #[test]
-    fn spans_of_traces_are_no_lines() {
-        assert!(!asked(LevelFilter::TRACE, &[(TRACE, LevelFilter::TRACE)]).would_enable(TRACE, &Level::ERROR));
     }
 }

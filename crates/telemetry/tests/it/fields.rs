@@ -1,5 +1,5 @@
-//! Every field of every `tracing` macro of the workspace is in the table of docs/OPERATIONS.md: lines that are hardly
-//! ever written, too.
+//! Every field of every `tracing` macro of the workspace, and every attribute of its traces, is in the table of
+//! docs/OPERATIONS.md: lines that are hardly ever written, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,7 +8,7 @@ use regex::Regex;
 
 pub(crate) const PAGE: &str = include_str!("../../../../docs/OPERATIONS.md");
 /// What OpenTelemetry's conventions name, for spans of traces alone.
-const CONVENTIONS: [&str; 3] = ["otel.", "http.", "server."];
+const CONVENTIONS: [&str; 2] = ["http.", "server."];
 
 /// The names in the table of fields.
 fn documented() -> BTreeSet<&'static str> {
@@ -18,6 +18,13 @@ fn documented() -> BTreeSet<&'static str> {
     rows.flat_map(|row| row.split(" |").next().expect("a cell").split("`, `"))
         .map(|name| name.trim_end_matches('`'))
         .collect()
+}
+
+/// The attributes of traces that `text` sets, each with the line it is at.
+fn attributes(text: &str) -> Vec<(String, usize)> {
+    let call = Regex::new(r#"\btrace\s*\.(?:text|number)\(\s*"([^"]+)""#).expect("a pattern");
+    let line = |at: usize| text.split_at(at).0.matches('\n').count() + 1;
+    call.captures_iter(text).map(|call| (call[1].to_owned(), line(call.get(0).expect("a call").start()))).collect()
 }
 
 /// The fields that the macros in `text` name, each with the line it is at.
@@ -96,10 +103,11 @@ fn every_field_is_in_the_table_and_the_table_has_no_other() {
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), &mut files);
     let documented = documented();
     assert!(documented.contains("correlationId") && documented.contains("jobId"), "{documented:?}");
+    assert!(files.values().any(|text| !attributes(text).is_empty()), "no trace has attributes");
     let mut unknown = Vec::new();
     let mut used = BTreeSet::from(["timestamp", "level", "target", "message"].map(str::to_owned));
     for (path, text) in &files {
-        for (name, line) in fields(text) {
+        for (name, line) in fields(text).into_iter().chain(attributes(text)) {
             if !documented.contains(name.as_str()) && !CONVENTIONS.iter().any(|prefix| name.starts_with(prefix)) {
                 unknown.push(format!("{path}:{line}: {name}"));
             }
@@ -121,4 +129,10 @@ fn fields_are_told_from_messages_and_from_what_is_put_into_them() {
     let names: Vec<(String, usize)> = fields(text);
     let names: Vec<(&str, usize)> = names.iter().map(|(name, line)| (name.as_str(), *line)).collect();
     assert_eq!(names, [("jobId", 2), ("error", 2), ("state", 2), ("code", 2), ("attempt", 4), ("worker", 4)]);
+}
+
+#[test]
+fn attributes_of_traces_are_found() {
+    let text = "trace.text(\"event\", event);\nself.trace.number(\n\"attempt\", 1);\nother.text(\"x\", 1);";
+    assert_eq!(attributes(text), [(String::from("event"), 1), (String::from("attempt"), 2)]);
 }

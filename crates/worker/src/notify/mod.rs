@@ -13,11 +13,10 @@ use gateway_core::webhook::{WebhookEvent, retry_after_ms, retry_ms};
 use gateway_db::{Database, DbError, DeliveryTry, DueDelivery, NextTry};
 use gateway_egress::{Answer, SendError};
 use gateway_metrics::{WEBHOOK_DURATION, WEBHOOK_TRIES};
-use gateway_telemetry::{TRACE, continue_trace, trace_of};
+use gateway_telemetry::{Kind, TraceSpan};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::field::Empty;
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
 use crate::context::Context;
 
@@ -94,20 +93,13 @@ async fn take(context: &Context, room: usize) -> Result<Taken, DbError> {
 /// One try, as part of the trace that the message belongs to.
 async fn deliver(context: Arc<Context>, message: DueDelivery) {
     let DueDelivery { id, host, event, correlation_id, trace_parent, try_number, .. } = &message;
-    let trace = tracing::info_span!(
-        target: TRACE,
-        "webhook",
-        otel.kind = "client",
-        otel.status_code = Empty,
-        server.address = host,
-        http.response.status_code = Empty,
-        webhookId = %id,
-        correlationId = correlation_id,
-        event,
-        attempt = try_number,
-    );
-    continue_trace(&trace, *trace_parent);
-    let parent = trace_of(&trace).or(*trace_parent);
+    let trace = TraceSpan::begin("webhook", Kind::Client, *trace_parent);
+    trace.text("server.address", host);
+    trace.text("webhookId", id);
+    trace.text("correlationId", correlation_id);
+    trace.text("event", event);
+    trace.number("attempt", *try_number);
+    let parent = trace.context().or(*trace_parent);
     let of_batch = event == WebhookEvent::BatchCompleted.as_str();
     let (job, batch) = (Some(&message.subject).filter(|_| !of_batch), Some(&message.subject).filter(|_| of_batch));
     let around = tracing::error_span!(
@@ -121,10 +113,10 @@ async fn deliver(context: Arc<Context>, message: DueDelivery) {
         host,
         attempt = try_number,
     );
-    send(&context, &message, parent, &trace).instrument(trace.clone()).instrument(around).await;
+    send(&context, &message, parent, &trace).instrument(around).await;
 }
 
-async fn send(context: &Context, message: &DueDelivery, parent: Option<TraceParent>, trace: &Span) {
+async fn send(context: &Context, message: &DueDelivery, parent: Option<TraceParent>, trace: &TraceSpan) {
     let database = &context.parts.database;
     let (time, began) = (database.now(), Instant::now());
     let body = Bytes::from(message.body.clone());
@@ -140,9 +132,11 @@ async fn send(context: &Context, message: &DueDelivery, parent: Option<TracePare
         Err(error) => (None, Some(format!("{}: {error}", error.class()))),
     };
     measure(began.elapsed(), &sent, next);
-    trace.record("http.response.status_code", http_status);
+    if let Some(status) = http_status {
+        trace.number("http.response.status_code", status);
+    }
     if error.is_some() {
-        trace.record("otel.status_code", "ERROR");
+        trace.fail();
     }
     log(duration_ms, http_status, error.as_deref(), next);
     note(database, message, DeliveryTry { time, http_status, duration_ms, error }, next).await;

@@ -6,8 +6,7 @@ use comfyui_client::{CallError, PreparedPrompt};
 use gateway_core::chain;
 use gateway_core::event::LogLevel;
 use gateway_db::Claimed;
-use gateway_telemetry::TRACE;
-use tracing::Instrument as _;
+use gateway_telemetry::{Kind, traced};
 
 use super::follow::is_unreadable;
 use super::prepare::picture_nodes;
@@ -45,8 +44,8 @@ impl Run {
                         "adopted",
                         "ComfyUI still has the prompt of an earlier worker; it is followed",
                     );
-                    let span = tracing::info_span!(target: TRACE, "execution", otel.kind = "client");
-                    return Ok(Some(self.follow(registration, prompt.graph()).instrument(span).await));
+                    let followed = traced("execution", Kind::Client, self.follow(registration, prompt.graph()));
+                    return Ok(Some(followed.await));
                 }
                 // What it sent over the socket reached nobody: it is to be made again.
                 Ok(Found::Ended(_)) if !pictures.is_empty() => {

@@ -9,8 +9,7 @@ use gateway_core::{JobChange, JobError, JobStatus, Timestamp, chain};
 use gateway_db::{DbError, Job, Lease, Release, Settlement};
 use gateway_media::StripError;
 use gateway_metrics::{JOB_RETRIES, JOB_RUN, JOB_STORE};
-use gateway_telemetry::{TRACE, job_changed};
-use tracing::Instrument as _;
+use gateway_telemetry::{Kind, job_changed, traced};
 
 use super::collect::CollectError;
 use super::stop::Reason;
@@ -61,8 +60,7 @@ impl Run {
         let _collecting = context.collecting.acquire().await;
         self.slot = None;
         let began = Instant::now();
-        let span = tracing::info_span!(target: TRACE, "collect", otel.kind = "client");
-        match self.collect(&mut finished).instrument(span).await {
+        match traced("collect", Kind::Client, self.collect(&mut finished)).await {
             Ok(outputs) if outputs.is_empty() => {
                 let error = failure::no_outputs(finished.blocked.as_ref(), &self.workflow);
                 self.end_in_failure(error).await;
@@ -169,8 +167,7 @@ impl Run {
         let logs = std::mem::take(&mut self.logs);
         let cache_for = self.context.parts.cache.ttl;
         let settlement = Settlement { status, error, outputs, store_ms, logs, cache_for };
-        let span = tracing::info_span!(target: TRACE, "store");
-        if !settle(&self.context, self.lease(), settlement).instrument(span).await {
+        if !traced("store", Kind::Internal, settle(&self.context, self.lease(), settlement)).await {
             return;
         }
         self.slot = None;

@@ -25,9 +25,8 @@ use gateway_core::workflow::{Needs, Workflow};
 use gateway_core::{JobChange, JobError, JobStatus};
 use gateway_db::{Claim, Claimed, Job, Lease, Output};
 use gateway_metrics::JOB_WAIT;
-use gateway_telemetry::{TRACE, job_changed};
+use gateway_telemetry::{Kind, job_changed, traced};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tracing::Instrument as _;
 
 use self::able::Verdict;
 use self::spans::Spans;
@@ -222,13 +221,10 @@ impl Run {
 
     async fn submit_and_follow(&mut self, prompt: &PreparedPrompt) -> Result<Ended, Setback> {
         if self.workflow.file_inputs().next().is_some() {
-            let span = tracing::info_span!(target: TRACE, "upload", otel.kind = "client");
-            self.hand_over().instrument(span).await?;
+            traced("upload", Kind::Client, self.hand_over()).await?;
         }
-        let span = tracing::info_span!(target: TRACE, "prompt", otel.kind = "client");
-        let registration = self.submit(prompt).instrument(span).await?;
-        let span = tracing::info_span!(target: TRACE, "execution", otel.kind = "client");
-        Ok(self.follow(registration, prompt.graph()).instrument(span).await)
+        let registration = traced("prompt", Kind::Client, self.submit(prompt)).await?;
+        Ok(traced("execution", Kind::Client, self.follow(registration, prompt.graph())).await)
     }
 
     /// The claim that all writes must show.

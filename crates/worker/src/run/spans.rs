@@ -2,9 +2,7 @@
 
 use gateway_core::ErrorCode;
 use gateway_db::Job;
-use gateway_telemetry::{TRACE, continue_trace, trace_of};
-use tracing::field::Empty;
-use tracing::instrument::Instrumented;
+use gateway_telemetry::{Kind, TraceSpan};
 use tracing::{Instrument as _, Span};
 
 use crate::backend::Backend;
@@ -16,27 +14,20 @@ pub(crate) struct Spans {
     /// Lends its fields to lines.
     around: Span,
     /// Part of the trace.
-    trace: Span,
+    trace: TraceSpan,
 }
 
 impl Spans {
     pub(super) fn of(context: &Context, backend: &Backend, job: &Job) -> Self {
         let (worker, backend) = (context.worker_id.as_str(), backend.name());
-        let trace = tracing::info_span!(
-            target: TRACE,
-            "run",
-            otel.kind = "consumer",
-            otel.status_code = Empty,
-            code = Empty,
-            jobId = %job.id,
-            workflowId = job.workflow_id,
-            correlationId = job.correlation_id,
-            attempt = job.attempt,
-            worker,
-            backend,
-        );
-        continue_trace(&trace, job.options.trace_parent);
-        let parent = trace_of(&trace).or(job.options.trace_parent);
+        let trace = TraceSpan::begin("run", Kind::Consumer, job.options.trace_parent);
+        trace.text("jobId", job.id);
+        trace.text("workflowId", &job.workflow_id);
+        trace.text("correlationId", &job.correlation_id);
+        trace.number("attempt", job.attempt);
+        trace.text("worker", worker);
+        trace.text("backend", backend);
+        let parent = trace.context().or(job.options.trace_parent);
         let around = tracing::error_span!(
             "run",
             jobId = %job.id,
@@ -51,19 +42,19 @@ impl Spans {
     }
 
     /// `run` within them.
-    pub(super) fn around<T>(&self, run: T) -> Instrumented<Instrumented<T>> {
-        run.instrument(self.trace.clone()).instrument(self.around.clone())
+    pub(super) async fn around<T>(&self, run: impl Future<Output = T>) -> T {
+        self.trace.around(run).instrument(self.around.clone()).await
     }
 
     /// Another attempt has begun within the run.
     pub(super) fn attempt(&self, attempt: i32) {
         self.around.record("attempt", attempt);
-        self.trace.record("attempt", attempt);
+        self.trace.number("attempt", attempt);
     }
 
     /// It has failed.
     pub(super) fn failed(&self, code: ErrorCode) {
-        self.trace.record("code", code.as_str());
-        self.trace.record("otel.status_code", "ERROR");
+        self.trace.text("code", code);
+        self.trace.fail();
     }
 }
