@@ -1,14 +1,18 @@
 //! The connections to Redis, and whether it can be used. While it can't, calls fail at once instead of each waiting for
 //! its time to run out, and one task looks whether it is back.
+//!
+//! Calls share one connection: those that come together go together, and none waits for a check of a connection of its own.
+//! Looks take one from a pool, which checks it: what is known of the shared one may be old.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{
     AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, Pipeline, RedisError, Script, ScriptInvocation,
     ServerErrorKind,
 };
-use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime, redis};
+use deadpool_redis::{Manager, Pool, PoolError, Runtime, redis};
 use gateway_config::RedisSettings;
 use gateway_metrics::{Counter, Histogram, REDIS_DURATION, REDIS_ERRORS};
 use secrecy::ExposeSecret as _;
@@ -21,11 +25,12 @@ use crate::BrokerError;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(1);
-/// How long an answer may take; no call blocks.
+/// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(2);
 /// Between two looks whether Redis is back.
 const LOOK: Duration = Duration::from_millis(250);
-const CONNECTIONS: usize = 16;
+/// Connections for looks.
+const LOOKS: usize = 2;
 
 /// How Redis is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +47,10 @@ pub(super) struct Link {
 }
 
 struct Inner {
-    pool: Pool,
     client: Client,
+    /// What calls share, from the first of them until Redis can't be used.
+    shared: Mutex<Option<MultiplexedConnection>>,
+    pool: Pool,
     root: String,
     shown: String,
     state: watch::Sender<State>,
@@ -59,12 +66,10 @@ impl Link {
     pub(super) async fn open(settings: &RedisSettings) -> Result<Self, OpenError> {
         let url = settings.url.expose_secret();
         let unusable = |error: RedisError| OpenError::Url { reason: without(&error.to_string(), url) };
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(ANSWER));
-        let manager = Manager::new_with_config(url, config).map_err(unusable)?;
+        let manager = Manager::new_with_config(url, patience()).map_err(unusable)?;
         let client = Client::open(url).map_err(unusable)?;
         let pool = Pool::builder(manager)
-            .max_size(CONNECTIONS)
+            .max_size(LOOKS)
             .runtime(Runtime::Tokio1)
             .create_timeout(Some(CONNECT))
             .recycle_timeout(Some(ANSWER))
@@ -74,7 +79,8 @@ impl Link {
         let (root, shown) = (keys::root(&settings.prefix), settings.shown.clone());
         let (state, full) = (watch::channel(State::Up).0, Mutex::default());
         let (times, failures) = (REDIS_DURATION.of([]), REDIS_ERRORS.of([]));
-        let link = Self { inner: Arc::new(Inner { pool, client, root, shown, state, full, times, failures }) };
+        let shared = Mutex::default();
+        let link = Self { inner: Arc::new(Inner { client, shared, pool, root, shown, state, full, times, failures }) };
         match link.look().await {
             Ok(Verdict::Good) => {}
             Ok(Verdict::Warning(warning)) => tracing::warn!("{warning}"),
@@ -140,8 +146,18 @@ impl Link {
         }
     }
 
-    async fn connection(&self) -> Result<Connection, Failure> {
-        self.inner.pool.get().await.map_err(Failure::from)
+    /// What calls share.
+    async fn connection(&self) -> Result<MultiplexedConnection, Failure> {
+        if let Some(shared) = self.shared().clone() {
+            return Ok(shared);
+        }
+        let made = self.inner.client.get_multiplexed_async_connection_with_config(&patience()).await?;
+        // Another call may have made one meanwhile.
+        Ok(self.shared().get_or_insert(made).clone())
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Option<MultiplexedConnection>> {
+        self.inner.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn judge<T>(&self, began: Instant, result: Result<T, Failure>) -> Result<T, BrokerError> {
@@ -187,6 +203,7 @@ impl Link {
         );
         // They may lead to a server that is no longer the one to write to.
         self.inner.pool.retain(|_, _| false);
+        self.shared().take();
         tokio::spawn(self.clone().wait_for_return());
     }
 
@@ -221,7 +238,7 @@ impl Link {
 
     /// Whether Redis takes writes and keeps them.
     async fn look(&self) -> Result<Verdict, Failure> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.inner.pool.get().await?;
         let mut write = redis::cmd("SET");
         write.arg(self.key("ping")).arg(1).arg("PX").arg(60_000);
         match write.query_async::<()>(&mut connection).await.map_err(Failure::from) {
@@ -231,6 +248,11 @@ impl Link {
         }
         check(&mut connection).await.map_err(Failure::from)
     }
+}
+
+/// How long a connection and an answer may take; no call blocks.
+fn patience() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(ANSWER))
 }
 
 /// Why a call failed.

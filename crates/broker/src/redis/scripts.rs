@@ -1,4 +1,4 @@
-//! The scripts, each with what all of them share in front.
+//! The scripts, each with what it shares with others in front.
 
 use deadpool_redis::redis::Script;
 
@@ -19,6 +19,10 @@ pub(super) struct Scripts {
 }
 
 macro_rules! script {
+    // Redis runs what stands in front at each call, too.
+    (alone $name:literal) => {
+        Script::new(include_str!(concat!("scripts/", $name, ".lua")))
+    };
     ($name:literal) => {
         Script::new(concat!(include_str!("scripts/common.lua"), include_str!(concat!("scripts/", $name, ".lua"))))
     };
@@ -32,9 +36,9 @@ impl Scripts {
             done: script!("done"),
             set_aside: script!("set_aside"),
             forget: script!("forget"),
-            limit: script!("limit"),
+            limit: script!(alone "limit"),
             position: script!("position"),
-            publish: script!("publish"),
+            publish: script!(alone "publish"),
             reclaim: script!("reclaim"),
             runs: script!("runs"),
             announce: script!("announce"),

@@ -1,4 +1,4 @@
--- Shared by all scripts. KEYS[1] is what every key begins with: a hash tag, so that all of them lie in one slot.
+-- Shared by the scripts that move jobs. KEYS[1] is what every key begins with: a hash tag, so that all of them lie in one slot.
 --
 --   lane:<lane>            stream   the entries of a lane (job, since), read by the group `workers`
 --   streams                set      the lanes that have a stream
@@ -142,13 +142,15 @@ local function add(job, base, since, due, now)
   end
   local lane = base .. ':first'
   local tail = tonumber(redis.call('HGET', P .. 'tails', lane) or '')
-  if tail and tail > since + 1000 then lane = base .. ':again' end
+  if tail and tail > since + 1000 then
+    lane = base .. ':again'
+    tail = tonumber(redis.call('HGET', P .. 'tails', lane) or '')
+  end
   if redis.call('SADD', P .. 'streams', lane) == 1 then group(lane) end
   local text = string.format('%.0f', since)
   local id = redis.call('XADD', stream(lane), '*', 'job', job, 'since', text)
   redis.call('HSET', P .. 'places', job, lane .. '|' .. id)
-  local newest = tonumber(redis.call('HGET', P .. 'tails', lane) or '')
-  if not newest or newest < since then redis.call('HSET', P .. 'tails', lane, text) end
+  if not tail or tail < since then redis.call('HSET', P .. 'tails', lane, text) end
   local p = parts(lane)
   redis.call('ZADD', P .. 'waiting:' .. p, since, job)
   if not redis.call('ZSCORE', P .. 'oldest:' .. p, lane) then refresh(lane) end

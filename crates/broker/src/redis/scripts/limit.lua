@@ -1,6 +1,7 @@
 -- ARGV: a key, what one request costs, what can be spent at once (both in microseconds), how many requests this is.
 -- The generic cell rate algorithm: the state is the time at which the key's burst is whole again. Answers whether it is
 -- admitted, how many more could come at once, milliseconds until the burst is whole, milliseconds until the next try.
+local P = KEYS[1]
 local key, interval, tolerance, cost = P .. 'rate:' .. ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
