@@ -118,8 +118,12 @@ impl Database {
 }
 
 fn add(connection: &mut Conn, new: &NewAudit, now: Timestamp) -> Result<AuditRecord, DbError> {
-    let last: Option<(i64, String)> =
-        audit::table.order(audit::seq.desc()).select((audit::seq, audit::hash)).first(connection).optional()?;
+    let last: Option<(i64, String)> = audit::table
+        .order(audit::seq.desc())
+        .select((audit::seq, audit::hash))
+        .limit(1)
+        .get_result(connection)
+        .optional()?;
     let (seq, previous) = last.map_or((1, FIRST.to_owned()), |(seq, hash)| (seq + 1, hash));
     let entry = AuditEntry {
         seq,

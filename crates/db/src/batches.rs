@@ -182,7 +182,7 @@ pub(crate) fn job_ended(connection: &mut Conn, id: BatchId, now: Timestamp) -> R
     let (owner, callback, correlation_id, trace_parent): Row = batches::table
         .find(id.to_string())
         .select((batches::owner, batches::callback, batches::correlation_id, batches::trace_parent))
-        .first(connection)?;
+        .get_result(connection)?;
     let Some(callback) = callback.and_then(|text| serde_json::from_str::<Callback>(&text).ok()) else {
         return Ok(false);
     };
@@ -209,7 +209,8 @@ fn find(connection: &mut Conn, id: BatchId, scope: &Scope) -> Result<Option<Batc
     if let Scope::Owner(owner) = scope {
         query = query.filter(batches::owner.eq(owner.as_str().to_owned()));
     }
-    let Some((workflow_id, total, metadata, created_at, ended_at)) = query.first::<Row>(connection).optional()? else {
+    let Some((workflow_id, total, metadata, created_at, ended_at)) = query.get_result::<Row>(connection).optional()?
+    else {
         return Ok(None);
     };
     let counts: Vec<(String, i64)> = batch_jobs::table

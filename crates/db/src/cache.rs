@@ -57,7 +57,7 @@ pub(crate) fn result(connection: &mut Conn, key: &str, now: Timestamp) -> QueryR
         .find(key)
         .filter(cache_entries::expires_at.gt(now.as_millis()))
         .select(cache_entries::job_id)
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     let Some(job) = entry.and_then(|id| id.parse::<JobId>().ok()) else { return Ok(None) };
     let made = outputs_of(connection, &job.to_string())?;

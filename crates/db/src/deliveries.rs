@@ -245,7 +245,7 @@ impl Database {
     pub async fn next_delivery(&self) -> Result<Option<Timestamp>, DbError> {
         let now = self.now().as_millis();
         self.read_row(move |connection| {
-            let next: Option<i64> = next_free(now).first(connection).optional()?;
+            let next: Option<i64> = next_free(now).limit(1).get_result(connection).optional()?;
             Ok(next.map(Timestamp::from_millis))
         })
         .await
@@ -301,7 +301,7 @@ impl Database {
             if let Scope::Owner(owner) = &scope {
                 found = found.filter(deliveries::owner.eq(owner.as_str().to_owned()));
             }
-            if found.first::<String>(connection).optional()?.is_none() {
+            if found.get_result::<String>(connection).optional()?.is_none() {
                 return Ok(false);
             }
             diesel::update(deliveries::table.find(id.to_string()))

@@ -107,7 +107,7 @@ impl Database {
         let id = id.to_owned();
         self.read_row(move |connection| {
             let row: Option<KeyRow> =
-                api_keys::table.find(id).select(KeyRow::as_select()).first(connection).optional()?;
+                api_keys::table.find(id).select(KeyRow::as_select()).get_result(connection).optional()?;
             row.map(KeyRow::into_key).transpose()
         })
         .await
@@ -187,7 +187,7 @@ impl Database {
 
 /// Whether there is a key, good or not.
 pub(crate) fn any(connection: &mut Conn) -> QueryResult<bool> {
-    Ok(api_keys::table.select(api_keys::id).first::<String>(connection).optional()?.is_some())
+    Ok(api_keys::table.select(api_keys::id).limit(1).get_result::<String>(connection).optional()?.is_some())
 }
 
 /// What `keys`, the oldest first, say of their owners.

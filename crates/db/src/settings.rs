@@ -20,7 +20,7 @@ impl Database {
             let row = (settings::name.eq("cursor_key"), settings::value.eq(hex::encode(random)));
             let insert = diesel::insert_into(settings::table).values(row).on_conflict_do_nothing();
             on_engine!(connection, inner => insert.execute(inner))?;
-            let stored: String = settings::table.find("cursor_key").select(settings::value).first(connection)?;
+            let stored: String = settings::table.find("cursor_key").select(settings::value).get_result(connection)?;
             let bytes = hex::decode(&stored).ok_or_else(|| DbError::Corrupt {
                 row: String::from("settings/cursor_key"),
                 reason: String::from("not 32 bytes in hex"),
@@ -53,7 +53,7 @@ impl Database {
     /// [`DbError`] where it could not be read.
     pub async fn queue_marker(&self) -> Result<Option<String>, DbError> {
         self.read_row(|connection| {
-            Ok(settings::table.find(QUEUE_MARKER).select(settings::value).first(connection).optional()?)
+            Ok(settings::table.find(QUEUE_MARKER).select(settings::value).get_result(connection).optional()?)
         })
         .await
     }
@@ -81,7 +81,7 @@ impl Database {
     pub async fn queue_paused(&self) -> Result<bool, DbError> {
         self.read_row(|connection| {
             let found: Option<String> =
-                settings::table.find(PAUSED).select(settings::value).first(connection).optional()?;
+                settings::table.find(PAUSED).select(settings::value).get_result(connection).optional()?;
             Ok(found.is_some())
         })
         .await

@@ -85,7 +85,7 @@ impl Database {
             if let Scope::Owner(owner) = scope {
                 query = query.filter(uploads::owner.eq(owner.as_str().to_owned()));
             }
-            let row: Option<UploadRow> = query.select(UploadRow::as_select()).first(connection).optional()?;
+            let row: Option<UploadRow> = query.select(UploadRow::as_select()).get_result(connection).optional()?;
             Ok(row.map(|row| Upload {
                 id,
                 owner: Owner::new(row.owner),

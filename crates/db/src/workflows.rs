@@ -177,7 +177,7 @@ impl Database {
                     .filter(workflows::deleted_at.is_null())
                     .filter(workflows::version.eq(workflow_versions::version)),
             };
-            let row: Option<(HeadRow, BodyRow)> = query.first(connection).optional()?;
+            let row: Option<(HeadRow, BodyRow)> = query.get_result(connection).optional()?;
             let Some((mut head, body)) = row else {
                 return Ok(None);
             };
@@ -224,7 +224,7 @@ fn body_columns() -> _ {
 
 /// Version and time of removal of a workflow.
 fn head(connection: &mut Conn, id: &str) -> QueryResult<Option<(i32, Option<i64>)>> {
-    workflows::table.find(id).select((workflows::version, workflows::deleted_at)).first(connection).optional()
+    workflows::table.find(id).select((workflows::version, workflows::deleted_at)).get_result(connection).optional()
 }
 
 fn store(connection: &mut Conn, new: &NewWorkflow, version: i32, now: i64) -> Result<i32, DbError> {

@@ -86,7 +86,7 @@ pub fn init(log: &LogSettings, traces: Option<&TraceSettings>) -> Result<Telemet
         tracing_subscriber::fmt::layer().with_ansi(terminal).with_target(false).with_writer(std::io::stderr).boxed()
     };
     let export = traces.map(otel::start).transpose()?;
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(targets(&log.filter)));
+    let subscriber = tracing_subscriber::registry().with(targets(&log.filter)).with(lines);
     if subscriber.try_init().is_err() {
         tracing::debug!("telemetry was set up before");
     }

@@ -130,7 +130,7 @@ fn known_request(
         .find((owner, &request.key))
         .filter(idempotency::created_at.ge(oldest.as_millis()))
         .select((idempotency::body_hash, idempotency::subject_id))
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     Ok(known.map(
         |(hash, subject)| {
@@ -203,7 +203,7 @@ fn take_over(
 
 /// The job that makes the result named `key` at the moment.
 fn leader(connection: &mut Conn, key: &str) -> QueryResult<Option<JobRow>> {
-    let Some(id) = flights::table.find(key).select(flights::job_id).first::<String>(connection).optional()? else {
+    let Some(id) = flights::table.find(key).select(flights::job_id).get_result::<String>(connection).optional()? else {
         return Ok(None);
     };
     let works = [JobStatus::Queued.as_str(), JobStatus::Running.as_str()];
@@ -212,7 +212,7 @@ fn leader(connection: &mut Conn, key: &str) -> QueryResult<Option<JobRow>> {
         .filter(jobs::status.eq_any(works))
         .filter(jobs::cancel_requested.eq(false))
         .select(JobRow::as_select())
-        .first(connection)
+        .get_result(connection)
         .optional()
 }
 

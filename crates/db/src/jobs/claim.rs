@@ -27,7 +27,7 @@ impl Database {
                 .find(id.to_string())
                 .filter(jobs::status.eq(JobStatus::Queued.as_str()))
                 .select(JobRow::as_select())
-                .first(connection)
+                .get_result(connection)
                 .optional()?
             else {
                 return Ok(None);
@@ -103,7 +103,7 @@ impl Database {
             if changed == 0 {
                 return Ok(None);
             }
-            let row = jobs::table.find(lease.job.to_string()).select(JobRow::as_select()).first(connection)?;
+            let row = jobs::table.find(lease.job.to_string()).select(JobRow::as_select()).get_result(connection)?;
             Ok(Some(Claimed { job: row.into_job()?, look_first: false, messages: false }))
         })
         .await
@@ -208,8 +208,10 @@ pub(super) fn append_logs(connection: &mut Conn, job: JobId, lines: &[LogLine]) 
         return Ok(());
     }
     let id = job.to_string();
-    let last: Option<i32> =
-        job_logs::table.filter(job_logs::job_id.eq(&id)).select(diesel::dsl::max(job_logs::seq)).first(connection)?;
+    let last: Option<i32> = job_logs::table
+        .filter(job_logs::job_id.eq(&id))
+        .select(diesel::dsl::max(job_logs::seq))
+        .get_result(connection)?;
     let next = last.map_or(0, |seq| seq + 1);
     let rows: Vec<LogRow> = (next..).zip(lines).map(|(seq, line)| LogRow::of(&id, seq, line)).collect();
     on_engine!(connection, inner => diesel::insert_into(job_logs::table).values(&rows).execute(inner))?;
@@ -219,7 +221,7 @@ pub(super) fn append_logs(connection: &mut Conn, job: JobId, lines: &[LogLine]) 
 fn renew(connection: &mut Conn, lease: Lease, lease_until: i64) -> Result<Renewal, DbError> {
     let held_now = diesel::update(held(lease)).set(jobs::lease_until.eq(lease_until)).execute(connection)? > 0;
     let cancel_requested = if held_now {
-        jobs::table.find(lease.job.to_string()).select(jobs::cancel_requested).first(connection)?
+        jobs::table.find(lease.job.to_string()).select(jobs::cancel_requested).get_result(connection)?
     } else {
         false
     };

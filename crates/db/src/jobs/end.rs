@@ -151,7 +151,7 @@ fn settle(
     append_logs(connection, lease.job, &settlement.logs)?;
     let mut aftermath = Aftermath::default();
     if claimed.options.is_some() || moment.redact {
-        let row: JobRow = jobs::table.find(&id).select(JobRow::as_select()).first(connection)?;
+        let row: JobRow = jobs::table.find(&id).select(JobRow::as_select()).get_result(connection)?;
         let until = settlement.cache_for.and_then(|span| i64::try_from(span.as_millis()).ok());
         let until = until.map(|millis| now.plus_millis(millis).as_millis());
         let job = Standing { cache_until: until, ..Standing::of(&row, &rows, moment) };
@@ -165,7 +165,7 @@ fn scoped(connection: &mut Conn, id: JobId, scope: &Scope) -> QueryResult<Option
     if let Scope::Owner(owner) = scope {
         query = query.filter(jobs::owner.eq(owner.as_str()));
     }
-    query.first(connection).optional()
+    query.get_result(connection).optional()
 }
 
 /// Cancels `job` as it was read; `None` where it has changed since.

@@ -98,12 +98,12 @@ impl Database {
         let now = self.now();
         self.read(move |connection| {
             let messages: Number = on_engine!(connection, inner => diesel::sql_query(MESSAGES).get_result(inner))?;
-            let next: Option<i64> = next_free(now.as_millis()).first(connection).optional()?;
+            let next: Option<i64> = next_free(now.as_millis()).limit(1).get_result(connection).optional()?;
             Ok(Figures {
                 lanes: lanes(connection, now)?,
-                delayed: delayed(now.as_millis()).first(connection)?,
-                joined: in_state(JOINED).first(connection)?,
-                running: in_state(JobStatus::Running.as_str()).first(connection)?,
+                delayed: delayed(now.as_millis()).get_result(connection)?,
+                joined: in_state(JOINED).get_result(connection)?,
+                running: in_state(JobStatus::Running.as_str()).get_result(connection)?,
                 messages: messages.number,
                 overdue_since: next.map(Timestamp::from_millis).filter(|due| *due <= now),
             })

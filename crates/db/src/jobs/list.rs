@@ -69,7 +69,7 @@ impl Database {
             if let Scope::Owner(owner) = scope {
                 query = query.filter(jobs::owner.eq(owner.as_str().to_owned()));
             }
-            query.first(connection).optional()?.map(JobRow::into_job).transpose()
+            query.get_result(connection).optional()?.map(JobRow::into_job).transpose()
         })
         .await
     }

@@ -94,13 +94,14 @@ fn remove_uploads(connection: &mut Conn, job: &str, now: Timestamp) -> QueryResu
             .filter(job_uploads::job_id.ne(job))
             .filter(jobs::status.eq_any(OPEN))
             .select(job_uploads::job_id)
-            .first(connection)
+            .limit(1)
+            .get_result(connection)
             .optional()?;
         if other.is_some() {
             continue;
         }
         let key: Option<String> =
-            uploads::table.find(&upload).select(uploads::storage_key).first(connection).optional()?;
+            uploads::table.find(&upload).select(uploads::storage_key).get_result(connection).optional()?;
         if let Some(key) = key {
             diesel::delete(uploads::table.find(&upload)).execute(connection)?;
             discard(connection, &key, now)?;
@@ -117,7 +118,7 @@ fn is_redacted(options: Option<&str>) -> bool {
 fn redact_all(connection: &mut Conn, ids: &[String], now: Timestamp) -> Result<usize, DbError> {
     let mut ended = 0;
     for id in ids {
-        let row: Option<JobRow> = jobs::table.find(id).select(JobRow::as_select()).first(connection).optional()?;
+        let row: Option<JobRow> = jobs::table.find(id).select(JobRow::as_select()).get_result(connection).optional()?;
         let Some(mut row) = row else { continue };
         redact_words(connection, id)?;
         if !row.state()?.is_ended() {

@@ -104,7 +104,8 @@ fn discard_unless_used(connection: &mut Conn, prefix: &str, shared: bool, now: T
             .filter(outputs::storage_key.ge(prefix))
             .filter(outputs::storage_key.lt(format!("{prefix}{AFTER}")))
             .select(outputs::file)
-            .first(connection)
+            .limit(1)
+            .get_result(connection)
             .optional()?;
         if used.is_some() {
             return Ok(());

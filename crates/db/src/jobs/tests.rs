@@ -484,7 +484,8 @@ async fn a_sweep_that_looked_before_the_end_or_a_renewal_changes_nothing(place: 
         let lease = accept_and_claim(&database, &job(u8::from(renewed), "a")).await;
         let id = lease.job.to_string();
         let read = move |connection: &mut crate::engine::Conn| {
-            let row = crate::schema::jobs::table.find(id).select(JobRow::as_select()).first::<JobRow>(connection)?;
+            let row =
+                crate::schema::jobs::table.find(id).select(JobRow::as_select()).get_result::<JobRow>(connection)?;
             Ok(row)
         };
         let seen = database.write(read).await.unwrap();
