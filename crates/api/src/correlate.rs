@@ -87,8 +87,8 @@ pub(crate) async fn correlate(
         .map_or_else(|| format!("{:032x}", rand::random::<u128>()), str::to_owned);
     let (method, given) = (request.method().clone(), trace_parent(request.headers()));
     let trace = TraceSpan::begin("request", Kind::Server, given);
-    trace.text("http.request.method", &method);
-    trace.text("correlationId", &id);
+    trace.set_text("http.request.method", &method);
+    trace.set_text("correlationId", &id);
     let parent = trace.context().or(given);
     let trace_id = parent.map(|parent| format!("{:032x}", parent.trace_id()));
     let around = tracing::error_span!("request", correlationId = id, traceId = trace_id);
@@ -263,12 +263,12 @@ fn log(told: &Told<'_>, trace: &TraceSpan) {
     } else {
         line!(info, "request");
     }
-    trace.number("http.response.status_code", told.status.as_u16());
+    trace.set_number("http.response.status_code", told.status.as_u16());
     if failed {
         trace.fail();
     }
     if let Some(route) = told.route {
-        trace.text("http.route", route);
+        trace.set_text("http.route", route);
         trace.rename(|| format!("{} {route}", told.method));
     }
 }

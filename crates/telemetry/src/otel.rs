@@ -302,6 +302,7 @@ mod tests {
         let parent = Parent { context: caller(0), remote: true };
         let begun = Begun::made_by(&provider.tracer("t"), "run", Kind::Client, Some(parent));
         begun.rename(|| unreachable!("nobody reads it"));
+        begun.text("backend", std::fmt::from_fn(|_| unreachable!("nobody reads it")));
         let context = begun.context().expect("it is in a trace");
         assert_eq!((context.trace_id(), context.flags()), (7, 0));
         assert_ne!(context.span_id(), 8);

@@ -10,7 +10,7 @@ use crate::otel::Begun;
 
 tokio::task_local! {
     /// The span that the task is in.
-    static CURRENT: TraceParent;
+    static CURRENT: Option<TraceParent>;
 }
 
 /// Which side of a call or a queue a span is.
@@ -56,14 +56,14 @@ impl TraceSpan {
     }
 
     /// Sets an attribute.
-    pub fn text(&self, key: &'static str, value: impl fmt::Display) {
+    pub fn set_text(&self, key: &'static str, value: impl fmt::Display) {
         if let Some(begun) = &self.0 {
             begun.text(key, value);
         }
     }
 
     /// Sets an attribute that is a number.
-    pub fn number(&self, key: &'static str, value: impl Into<i64>) {
+    pub fn set_number(&self, key: &'static str, value: impl Into<i64>) {
         if let Some(begun) = &self.0 {
             begun.number(key, value.into());
         }
@@ -84,21 +84,23 @@ impl TraceSpan {
     }
 
     /// `work` as part of it: whoever is asked by it is told so.
-    pub async fn around<T>(&self, work: impl Future<Output = T>) -> T {
-        match self.context() {
-            Some(context) => CURRENT.scope(context, work).await,
-            None => work.await,
-        }
+    pub fn around<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = T> {
+        CURRENT.scope(self.context(), work)
     }
 }
 
-/// The trace and the span that this task is in; `None` where no traces are sent.
+/// The trace and the span that this task is in, by [`TraceSpan::around`] or [`traced`]; `None` where it is in none, as tasks
+/// are that it spawns, and where no traces are sent.
 pub fn current_trace() -> Option<TraceParent> {
-    CURRENT.try_get().ok()
+    CURRENT.try_get().ok().flatten()
 }
 
-/// `work` as a span below the one that the task is in.
+/// `work` as a span below the one that the task is in; where it is in none, `work` alone.
 pub async fn traced<T>(name: &'static str, kind: Kind, work: impl Future<Output = T>) -> T {
-    let parent = current_trace().map(|context| Parent { context, remote: false });
-    TraceSpan::new(name, kind, parent).around(work).await
+    // What is awaited is moved: a box is smaller than two of it.
+    let work = Box::pin(work);
+    match current_trace() {
+        Some(context) => TraceSpan::new(name, kind, Some(Parent { context, remote: false })).around(work).await,
+        None => work.await,
+    }
 }

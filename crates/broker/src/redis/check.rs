@@ -1,6 +1,6 @@
 //! Whether a Redis server may carry a queue: it must never drop what it was given.
 
-use deadpool_redis::Connection;
+use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{self, RedisResult};
 
 /// The oldest version that has what the scripts use.
@@ -34,7 +34,7 @@ pub(super) enum Verdict {
 }
 
 /// Looks at the server's version, eviction policy and persistence.
-pub(super) async fn check(connection: &mut Connection) -> RedisResult<Verdict> {
+pub(super) async fn check(connection: &mut MultiplexedConnection) -> RedisResult<Verdict> {
     let info: String = redis::cmd("INFO").query_async(connection).await?;
     Ok(judge(&info))
 }

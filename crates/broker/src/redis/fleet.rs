@@ -89,7 +89,7 @@ impl Fleet {
             let text = serde_json::to_string(&*catalog).map_err(|error| BrokerError { reason: error.to_string() })?;
             let mut write = redis::pipe();
             write.cmd("SET").arg(&key).arg(text).arg("EX").arg(CATALOG_SECONDS).ignore();
-            link.send::<()>(&write).await?;
+            link.send_large::<()>(&write).await?;
         }
         self.keep(digest.to_owned(), catalog);
         Ok(())
@@ -113,7 +113,7 @@ impl Fleet {
         }
         let mut read = redis::pipe();
         read.cmd("GET").arg(link.key(&format!("catalog:{digest}")));
-        let (text,): (Option<String>,) = link.send(&read).await.ok()?;
+        let (text,): (Option<String>,) = link.send_large(&read).await.ok()?;
         let catalog = Arc::new(serde_json::from_str::<NodeCatalog>(&text?).ok()?);
         self.keep(digest.to_owned(), Arc::clone(&catalog));
         Some(catalog)

@@ -1,16 +1,14 @@
 //! The connections to Redis, and whether it can be used. While it can't, calls fail at once instead of each waiting for
 //! its time to run out, and one task looks whether it is back.
 //!
-//! Calls share one connection: those that come together go together, and none waits for a check of a connection of its own.
-//! Looks take one from a pool, which checks it: what is known of the shared one may be old.
+//! Calls share one connection (`shared`). Those with large texts take one of a pool, so that no short one waits behind them;
+//! looks make their own, and what a look found good is what calls share then.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{
-    AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, Pipeline, RedisError, Script, ScriptInvocation,
-    ServerErrorKind,
+    Client, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Script, ScriptInvocation, ServerErrorKind,
 };
 use deadpool_redis::{Manager, Pool, PoolError, Runtime, redis};
 use gateway_config::RedisSettings;
@@ -21,16 +19,13 @@ use tokio::sync::watch;
 use super::OpenError;
 use super::check::{Verdict, check};
 use super::keys;
+use super::shared::{ANSWER, CONNECT, Call, Connections, patience};
 use crate::BrokerError;
 
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(1);
-/// How long an answer may take.
-const ANSWER: Duration = Duration::from_secs(2);
 /// Between two looks whether Redis is back.
 const LOOK: Duration = Duration::from_millis(250);
-/// Connections for looks.
-const LOOKS: usize = 2;
+/// Connections for large texts.
+const LARGE: usize = 2;
 
 /// How Redis is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +42,8 @@ pub(super) struct Link {
 }
 
 struct Inner {
-    client: Client,
-    /// What calls share, from the first of them until Redis can't be used.
-    shared: Mutex<Option<MultiplexedConnection>>,
+    connections: Connections,
+    /// For large texts.
     pool: Pool,
     root: String,
     shown: String,
@@ -69,7 +63,7 @@ impl Link {
         let manager = Manager::new_with_config(url, patience()).map_err(unusable)?;
         let client = Client::open(url).map_err(unusable)?;
         let pool = Pool::builder(manager)
-            .max_size(LOOKS)
+            .max_size(LARGE)
             .runtime(Runtime::Tokio1)
             .create_timeout(Some(CONNECT))
             .recycle_timeout(Some(ANSWER))
@@ -79,8 +73,8 @@ impl Link {
         let (root, shown) = (keys::root(&settings.prefix), settings.shown.clone());
         let (state, full) = (watch::channel(State::Up).0, Mutex::default());
         let (times, failures) = (REDIS_DURATION.of([]), REDIS_ERRORS.of([]));
-        let shared = Mutex::default();
-        let link = Self { inner: Arc::new(Inner { client, shared, pool, root, shown, state, full, times, failures }) };
+        let connections = Connections::new(client);
+        let link = Self { inner: Arc::new(Inner { connections, pool, root, shown, state, full, times, failures }) };
         match link.look().await {
             Ok(Verdict::Good) => {}
             Ok(Verdict::Warning(warning)) => tracing::warn!("{warning}"),
@@ -91,7 +85,7 @@ impl Link {
             Err(Failure { fatal: true, reason, .. }) => {
                 return Err(OpenError::Refused { server: link.inner.shown.clone(), reason });
             }
-            Err(failure) => link.set_down(&failure.reason),
+            Err(failure) => link.set_down(link.inner.connections.turn(), &failure.reason),
         }
         Ok(link)
     }
@@ -106,7 +100,13 @@ impl Link {
     }
 
     pub(super) fn client(&self) -> &Client {
-        &self.inner.client
+        self.inner.connections.client()
+    }
+
+    /// As if the shared connection had been closed.
+    #[cfg(test)]
+    pub(super) fn forget_connection(&self) {
+        self.inner.connections.give_up(self.inner.connections.turn());
     }
 
     pub(super) fn states(&self) -> watch::Receiver<State> {
@@ -126,17 +126,25 @@ impl Link {
         self.usable()?;
         let mut invocation = script.key(self.root());
         arguments(&mut invocation);
-        let began = Instant::now();
-        let result = async { invocation.invoke_async(&mut self.connection().await?).await.map_err(Failure::from) };
-        self.judge(began, result.await)
+        let (began, mut call) = (Instant::now(), Call::new(&self.inner.connections));
+        let answer = invocation.invoke_async(&mut call).await;
+        self.judge_call(began, &call, answer)
     }
 
     /// Sends commands together.
     pub(super) async fn send<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, BrokerError> {
         self.usable()?;
-        let began = Instant::now();
-        let result = async { pipeline.query_async(&mut self.connection().await?).await.map_err(Failure::from) };
-        self.judge(began, result.await)
+        let (began, mut call) = (Instant::now(), Call::new(&self.inner.connections));
+        let answer = pipeline.query_async(&mut call).await;
+        self.judge_call(began, &call, answer)
+    }
+
+    /// Sends commands whose texts, or whose answers, are large.
+    pub(super) async fn send_large<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, BrokerError> {
+        self.usable()?;
+        let (began, turn) = (Instant::now(), self.inner.connections.turn());
+        let answer = async { pipeline.query_async(&mut self.inner.pool.get().await?).await.map_err(Failure::from) };
+        self.judge(began, turn, answer.await)
     }
 
     fn usable(&self) -> Result<(), BrokerError> {
@@ -146,28 +154,23 @@ impl Link {
         }
     }
 
-    /// What calls share.
-    async fn connection(&self) -> Result<MultiplexedConnection, Failure> {
-        if let Some(shared) = self.shared().clone() {
-            return Ok(shared);
-        }
-        let made = self.inner.client.get_multiplexed_async_connection_with_config(&patience()).await?;
-        // Another call may have made one meanwhile.
-        Ok(self.shared().get_or_insert(made).clone())
+    fn judge_call<T>(&self, began: Instant, call: &Call<'_>, answer: RedisResult<T>) -> Result<T, BrokerError> {
+        let answer = answer.map_err(|error| {
+            let failure = Failure::from(error);
+            Failure { down: failure.down || call.unconnected, ..failure }
+        });
+        self.judge(began, call.turn, answer)
     }
 
-    fn shared(&self) -> MutexGuard<'_, Option<MultiplexedConnection>> {
-        self.inner.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn judge<T>(&self, began: Instant, result: Result<T, Failure>) -> Result<T, BrokerError> {
+    /// Notes how a call went that was begun in `turn`.
+    fn judge<T>(&self, began: Instant, turn: u64, result: Result<T, Failure>) -> Result<T, BrokerError> {
         self.inner.times.record(began.elapsed());
         result.map_err(|failure| {
             self.inner.failures.increment(1);
             if failure.full {
                 self.say_full();
             } else if failure.down {
-                self.set_down(&failure.reason);
+                self.set_down(turn, &failure.reason);
             }
             BrokerError { reason: failure.reason }
         })
@@ -184,8 +187,12 @@ impl Link {
         }
     }
 
-    /// Notes that Redis can't be used, and has one task look for its return.
-    fn set_down(&self, reason: &str) {
+    /// Notes that Redis can't be used, as was found out in `turn`, and has one task look for its return.
+    fn set_down(&self, turn: u64, reason: &str) {
+        // It has been away since, and is back or will be looked for.
+        if !self.inner.connections.give_up(turn) {
+            return;
+        }
         let news = self.inner.state.send_if_modified(|state| {
             let news = *state == State::Up;
             if news {
@@ -203,8 +210,7 @@ impl Link {
         );
         // They may lead to a server that is no longer the one to write to.
         self.inner.pool.retain(|_, _| false);
-        self.shared().take();
-        tokio::spawn(self.clone().wait_for_return());
+        self.inner.connections.runtime().spawn(self.clone().wait_for_return());
     }
 
     async fn wait_for_return(self) {
@@ -236,9 +242,9 @@ impl Link {
         }
     }
 
-    /// Whether Redis takes writes and keeps them.
+    /// Whether Redis takes writes and keeps them; if so, calls share the connection that found out.
     async fn look(&self) -> Result<Verdict, Failure> {
-        let mut connection = self.inner.pool.get().await?;
+        let mut connection = self.inner.connections.make().await?;
         let mut write = redis::cmd("SET");
         write.arg(self.key("ping")).arg(1).arg("PX").arg(60_000);
         match write.query_async::<()>(&mut connection).await.map_err(Failure::from) {
@@ -246,13 +252,12 @@ impl Link {
             Err(failure) if failure.full => self.say_full(),
             other => other?,
         }
-        check(&mut connection).await.map_err(Failure::from)
+        let verdict = check(&mut connection).await?;
+        if !matches!(verdict, Verdict::Refused(_)) {
+            self.inner.connections.keep(connection);
+        }
+        Ok(verdict)
     }
-}
-
-/// How long a connection and an answer may take; no call blocks.
-fn patience() -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(ANSWER))
 }
 
 /// Why a call failed.

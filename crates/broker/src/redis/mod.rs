@@ -9,6 +9,7 @@ mod link;
 mod listen;
 mod look;
 mod scripts;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod writer;

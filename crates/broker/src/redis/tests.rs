@@ -33,6 +33,51 @@ async fn raw(broker: &RedisBroker) -> deadpool_redis::redis::aio::MultiplexedCon
     broker.shared.link.client().get_multiplexed_async_connection().await.unwrap()
 }
 
+/// The server's number for the connection that calls of `broker` share.
+async fn connection_id(broker: &RedisBroker) -> u64 {
+    let mut command = redis::pipe();
+    command.cmd("CLIENT").arg("ID");
+    let (id,): (u64,) = broker.shared.link.send(&command).await.unwrap();
+    id
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closes_is_made_anew_once_for_all_and_is_no_outage() {
+    let Some(broker) = broker().await else { return };
+    let broker = Arc::new(broker);
+    let states = broker.shared.link.states();
+    let first = connection_id(&broker).await;
+    assert_eq!(connection_id(&broker).await, first, "calls share a connection");
+    let killed: i64 =
+        redis::cmd("CLIENT").arg("KILL").arg("ID").arg(first).query_async(&mut raw(&broker).await).await.unwrap();
+    assert_eq!(killed, 1);
+
+    let mut calls = JoinSet::new();
+    for _ in 0..32 {
+        let broker = Arc::clone(&broker);
+        calls.spawn(async move {
+            broker.depth().await.unwrap();
+            connection_id(&broker).await
+        });
+    }
+    let ids: HashSet<u64> = calls.join_all().await.into_iter().collect();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    assert!(!ids.contains(&first));
+    assert!(!states.has_changed().unwrap() && broker.shared.link.is_up());
+}
+
+#[test]
+fn the_shared_connection_outlives_the_runtime_of_whoever_called_first() {
+    let whole = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let Some(broker) = whole.block_on(broker()) else { return };
+    broker.shared.link.forget_connection();
+    let ids = [(); 2].map(|()| {
+        let short = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        short.block_on(connection_id(&broker))
+    });
+    assert_eq!(ids[0], ids[1]);
+}
+
 #[tokio::test]
 async fn an_entry_that_nobody_can_read_is_set_aside_alone() {
     let Some(broker) = broker().await else { return };

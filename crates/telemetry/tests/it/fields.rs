@@ -22,7 +22,7 @@ fn documented() -> BTreeSet<&'static str> {
 
 /// The attributes of traces that `text` sets, each with the line it is at.
 fn attributes(text: &str) -> Vec<(String, usize)> {
-    let call = Regex::new(r#"\btrace\s*\.(?:text|number)\(\s*"([^"]+)""#).expect("a pattern");
+    let call = Regex::new(r#"\.\s*set_(?:text|number)\(\s*"([^"]+)"\s*,"#).expect("a pattern");
     let line = |at: usize| text.split_at(at).0.matches('\n').count() + 1;
     call.captures_iter(text).map(|call| (call[1].to_owned(), line(call.get(0).expect("a call").start()))).collect()
 }
@@ -133,6 +133,6 @@ fn fields_are_told_from_messages_and_from_what_is_put_into_them() {
 
 #[test]
 fn attributes_of_traces_are_found() {
-    let text = "trace.text(\"event\", event);\nself.trace.number(\n\"attempt\", 1);\nother.text(\"x\", 1);";
+    let text = "trace.set_text(\"event\", event);\nself.span.set_number(\n\"attempt\", 1);\nother.text(\"x\", 1);";
     assert_eq!(attributes(text), [(String::from("event"), 1), (String::from("attempt"), 2)]);
 }

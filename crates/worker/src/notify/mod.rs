@@ -94,11 +94,11 @@ async fn take(context: &Context, room: usize) -> Result<Taken, DbError> {
 async fn deliver(context: Arc<Context>, message: DueDelivery) {
     let DueDelivery { id, host, event, correlation_id, trace_parent, try_number, .. } = &message;
     let trace = TraceSpan::begin("webhook", Kind::Client, *trace_parent);
-    trace.text("server.address", host);
-    trace.text("webhookId", id);
-    trace.text("correlationId", correlation_id);
-    trace.text("event", event);
-    trace.number("attempt", *try_number);
+    trace.set_text("server.address", host);
+    trace.set_text("webhookId", id);
+    trace.set_text("correlationId", correlation_id);
+    trace.set_text("event", event);
+    trace.set_number("attempt", *try_number);
     let parent = trace.context().or(*trace_parent);
     let of_batch = event == WebhookEvent::BatchCompleted.as_str();
     let (job, batch) = (Some(&message.subject).filter(|_| !of_batch), Some(&message.subject).filter(|_| of_batch));
@@ -133,7 +133,7 @@ async fn send(context: &Context, message: &DueDelivery, parent: Option<TracePare
     };
     measure(began.elapsed(), &sent, next);
     if let Some(status) = http_status {
-        trace.number("http.response.status_code", status);
+        trace.set_number("http.response.status_code", status);
     }
     if error.is_some() {
         trace.fail();

@@ -21,12 +21,12 @@ impl Spans {
     pub(super) fn of(context: &Context, backend: &Backend, job: &Job) -> Self {
         let (worker, backend) = (context.worker_id.as_str(), backend.name());
         let trace = TraceSpan::begin("run", Kind::Consumer, job.options.trace_parent);
-        trace.text("jobId", job.id);
-        trace.text("workflowId", &job.workflow_id);
-        trace.text("correlationId", &job.correlation_id);
-        trace.number("attempt", job.attempt);
-        trace.text("worker", worker);
-        trace.text("backend", backend);
+        trace.set_text("jobId", job.id);
+        trace.set_text("workflowId", &job.workflow_id);
+        trace.set_text("correlationId", &job.correlation_id);
+        trace.set_number("attempt", job.attempt);
+        trace.set_text("worker", worker);
+        trace.set_text("backend", backend);
         let parent = trace.context().or(job.options.trace_parent);
         let around = tracing::error_span!(
             "run",
@@ -42,19 +42,19 @@ impl Spans {
     }
 
     /// `run` within them.
-    pub(super) async fn around<T>(&self, run: impl Future<Output = T>) -> T {
-        self.trace.around(run).instrument(self.around.clone()).await
+    pub(super) fn around<T>(&self, run: impl Future<Output = T>) -> impl Future<Output = T> {
+        self.trace.around(run).instrument(self.around.clone())
     }
 
     /// Another attempt has begun within the run.
     pub(super) fn attempt(&self, attempt: i32) {
         self.around.record("attempt", attempt);
-        self.trace.number("attempt", attempt);
+        self.trace.set_number("attempt", attempt);
     }
 
     /// It has failed.
     pub(super) fn failed(&self, code: ErrorCode) {
-        self.trace.text("code", code);
+        self.trace.set_text("code", code);
         self.trace.fail();
     }
 }

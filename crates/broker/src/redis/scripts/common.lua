@@ -1,4 +1,4 @@
--- Shared by the scripts that move jobs. KEYS[1] is what every key begins with: a hash tag, so that all of them lie in one slot.
+-- Shared by all scripts but `limit` and `publish`. KEYS[1] is what every key begins with: a hash tag, so that all of them lie in one slot.
 --
 --   lane:<lane>            stream   the entries of a lane (job, since), read by the group `workers`
 --   streams                set      the lanes that have a stream
