@@ -3,6 +3,7 @@
 //! Of a picture only what is seen stays: metadata and colour profiles go, the orientation that Exif tells of is applied,
 //! and colours have 8 bits. Of an animated picture the first frame is converted.
 
+mod aside;
 mod conversion;
 mod encode;
 
@@ -14,6 +15,7 @@ use gateway_core::OutputKind;
 use image::codecs::{gif::GifDecoder, jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::{DynamicImage, ImageDecoder, ImageResult, Limits};
 
+use self::aside::aside;
 use crate::inspect::{InspectLimits, Refusal, inspect};
 pub use conversion::{Conversion, PictureFormat};
 
@@ -68,8 +70,13 @@ struct Pixels {
 /// Converts the picture in `bytes`.
 ///
 /// A picture of the most pixels takes many seconds and about 1 GiB of memory, and 3 GiB where it stays as large and becomes
-/// a WebP; time and memory go with the pixels. Callers bound how many run at once.
+/// a WebP; time and memory go with the pixels. Callers bound how many run at once. The work is done on a thread that yields
+/// to all others, and waited for.
 pub fn convert(bytes: &[u8], conversion: &Conversion) -> Result<Converted, ConvertError> {
+    aside(&|| convert_here(bytes, conversion))
+}
+
+fn convert_here(bytes: &[u8], conversion: &Conversion) -> Result<Converted, ConvertError> {
     let facts = inspect(bytes, &InspectLimits { max_frames: u32::MAX, ..InspectLimits::default() })?;
     if facts.kind != OutputKind::Image {
         return Err(ConvertError::NotAPicture);
