@@ -3,6 +3,7 @@
 use gateway_core::ids::is_raw_workflow_id;
 use gateway_core::record::Job;
 use gateway_core::webhook::{Callback, WebhookEvent};
+use gateway_core::workflow::deeper_than;
 use gateway_core::{Fault, Priority, Timestamp};
 use gateway_media::Conversion;
 use serde_json::{Map, Value};
@@ -207,7 +208,7 @@ pub(crate) fn metadata(value: Value, faults: &mut Vec<Fault>) -> Result<(Map<Str
     if metadata.len() > MAX_METADATA_KEYS {
         return Err(format!("has {} keys; at most {MAX_METADATA_KEYS} are kept", metadata.len()));
     }
-    if metadata.values().any(|value| depth(value) >= MAX_METADATA_DEPTH) {
+    if metadata.values().any(|value| deeper_than(value, MAX_METADATA_DEPTH - 1)) {
         return Err(format!("is more than {MAX_METADATA_DEPTH} levels deep"));
     }
     let mut request_id = None;
@@ -217,15 +218,6 @@ pub(crate) fn metadata(value: Value, faults: &mut Vec<Fault>) -> Result<(Map<Str
         Some(_) => faults.push(Fault::new("/metadata/requestId", REQUEST_ID)),
     }
     Ok((metadata, request_id))
-}
-
-/// Objects and lists within each other.
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
-        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        _ => 0,
-    }
 }
 
 pub(super) fn is_request_id(id: &str) -> bool {

@@ -44,6 +44,7 @@ pub use needs::{Missing, ModelFile, Needs, NeedsId};
 pub use node_policy::NodePolicy;
 pub use raw::RawGraph;
 pub use sizes::{SizeLimits, check_sizes};
+pub use value::deeper_than;
 
 #[cfg(test)]
 mod bundled_tests;

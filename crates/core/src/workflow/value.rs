@@ -8,8 +8,9 @@ use serde_json::{Map, Number, Value};
 /// How deep a graph, a schema or a value may be nested.
 pub(super) const MAX_DEPTH: usize = 64;
 
-/// Whether `value` is nested deeper than `limit`; stops looking there, so its own recursion is bounded.
-pub(super) fn deeper_than(value: &Value, limit: usize) -> bool {
+/// Whether objects and lists in `value` are nested deeper than `limit`, itself counted; stops looking there, so its own
+/// recursion is bounded.
+pub fn deeper_than(value: &Value, limit: usize) -> bool {
     match value {
         Value::Array(items) => limit == 0 || items.iter().any(|item| deeper_than(item, limit - 1)),
         Value::Object(fields) => limit == 0 || fields.values().any(|item| deeper_than(item, limit - 1)),
