@@ -5,6 +5,6 @@ mod inspect;
 mod reader;
 mod strip;
 
-pub use convert::{Conversion, ConvertError, Converted, PictureFormat, convert};
+pub use convert::{Conversion, ConvertError, Converted, PictureFormat, Share, convert};
 pub use inspect::{Facts, InspectLimits, Refusal, inspect, sniff, true_type};
 pub use strip::{StripError, Stripper};

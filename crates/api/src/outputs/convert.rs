@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use gateway_core::record::Output;
 use gateway_core::{ErrorCode, OutputKind};
-use gateway_media::{Conversion, ConvertError, Converted, convert};
+use gateway_media::{Conversion, ConvertError, Converted, Share, convert};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinError;
 
@@ -108,7 +108,8 @@ async fn make(
     bytes: Vec<u8>,
     conversion: Conversion,
 ) -> Result<(Converted, OwnedSemaphorePermit), ApiError> {
-    let (made, turn) = in_turn(turn, move || convert(&bytes, &conversion)).await.map_err(|error| {
+    // All others who ask this process come first.
+    let (made, turn) = in_turn(turn, move || convert(&bytes, &conversion, Share::Spare)).await.map_err(|error| {
         tracing::error!(%error, "converting a picture failed");
         ApiError::internal()
     })?;

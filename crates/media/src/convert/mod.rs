@@ -15,6 +15,7 @@ use gateway_core::OutputKind;
 use image::codecs::{gif::GifDecoder, jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::{DynamicImage, ImageDecoder, ImageResult, Limits};
 
+pub use self::aside::Share;
 use self::aside::aside;
 use crate::inspect::{InspectLimits, Refusal, inspect};
 pub use conversion::{Conversion, PictureFormat};
@@ -70,10 +71,10 @@ struct Pixels {
 /// Converts the picture in `bytes`.
 ///
 /// A picture of the most pixels takes many seconds and about 1 GiB of memory, and 3 GiB where it stays as large and becomes
-/// a WebP; time and memory go with the pixels. Callers bound how many run at once. The work is done on a thread that yields
-/// to all others, and waited for.
-pub fn convert(bytes: &[u8], conversion: &Conversion) -> Result<Converted, ConvertError> {
-    aside(&|| convert_here(bytes, conversion))
+/// a WebP; time and memory go with the pixels. Callers bound how many run at once. The work is done on a thread of its own,
+/// which yields to others as `share` says, and waited for.
+pub fn convert(bytes: &[u8], conversion: &Conversion, share: Share) -> Result<Converted, ConvertError> {
+    aside(share, &|| convert_here(bytes, conversion))
 }
 
 fn convert_here(bytes: &[u8], conversion: &Conversion) -> Result<Converted, ConvertError> {

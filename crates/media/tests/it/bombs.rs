@@ -1,6 +1,6 @@
 //! Files that are small and would be large.
 
-use gateway_media::{Conversion, InspectLimits, Refusal, convert, inspect};
+use gateway_media::{Conversion, InspectLimits, Refusal, Share, convert, inspect};
 
 use crate::synth;
 
@@ -27,7 +27,7 @@ fn pictures_of_many_pixels_are_refused_by_their_head() {
     assert!(matches!(refusal(jpeg), Refusal::TooWide { .. }));
     let webp = b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff";
     assert!(matches!(refusal(webp), Refusal::TooWide { .. }));
-    assert!(convert(&png_of(50_000, 50_000), &Conversion::default()).is_err());
+    assert!(convert(&png_of(50_000, 50_000), &Conversion::default(), Share::Less).is_err());
 }
 
 #[test]

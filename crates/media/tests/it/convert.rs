@@ -1,6 +1,6 @@
 //! What pictures become.
 
-use gateway_media::{Conversion, ConvertError, Converted, convert};
+use gateway_media::{Conversion, ConvertError, Converted, Share, convert};
 use image::{DynamicImage, ImageFormat, Rgba, RgbaImage};
 
 use crate::synth::{self, CANARY, encoded, has_canary, photo, picture};
@@ -19,10 +19,10 @@ fn read(converted: &Converted) -> DynamicImage {
 fn alpha_stays_in_png_and_webp_and_is_white_in_jpeg() {
     let clear = encoded(RgbaImage::from_pixel(16, 16, Rgba([0, 0, 0, 0])), ImageFormat::Png);
     for format in ["png", "webp"] {
-        let converted = convert(&clear, &to(Some(format), None, None, None)).unwrap();
+        let converted = convert(&clear, &to(Some(format), None, None, None), Share::Less).unwrap();
         assert_eq!(read(&converted).into_rgba8().get_pixel(3, 3)[3], 0, "{format}");
     }
-    let converted = convert(&clear, &to(Some("jpeg"), None, None, None)).unwrap();
+    let converted = convert(&clear, &to(Some("jpeg"), None, None, None), Share::Less).unwrap();
     assert_eq!(converted.content_type, "image/jpeg");
     assert!(read(&converted).into_rgb8().pixels().all(|pixel| pixel.0.iter().all(|colour| *colour > 250)));
 }
@@ -34,7 +34,11 @@ fn lossless_targets_keep_every_pixel() {
     for conversion in
         [to(Some("png"), None, None, None), to(Some("webp"), Some(100), None, None), Conversion::default()]
     {
-        assert_eq!(read(&convert(&source, &conversion).unwrap()).into_rgb8(), opaque.to_rgb8(), "{conversion:?}");
+        assert_eq!(
+            read(&convert(&source, &conversion, Share::Less).unwrap()).into_rgb8(),
+            opaque.to_rgb8(),
+            "{conversion:?}"
+        );
     }
 }
 
@@ -44,7 +48,7 @@ fn pictures_shrink_into_the_box_and_never_grow() {
     for (width, height, size) in
         [(Some(100), Some(100), (100, 50)), (None, Some(20), (40, 20)), (Some(1000), Some(1000), (400, 200))]
     {
-        let converted = convert(&source, &to(Some("webp"), None, width, height)).unwrap();
+        let converted = convert(&source, &to(Some("webp"), None, width, height), Share::Less).unwrap();
         assert_eq!((converted.width, converted.height), size);
         read(&converted);
     }
@@ -54,7 +58,8 @@ fn pictures_shrink_into_the_box_and_never_grow() {
 fn quality_counts_where_the_format_has_one() {
     let source = encoded(picture(200, 200), ImageFormat::Png);
     for format in ["jpeg", "webp"] {
-        let length = |quality| convert(&source, &to(Some(format), quality, None, None)).unwrap().bytes.len();
+        let length =
+            |quality| convert(&source, &to(Some(format), quality, None, None), Share::Less).unwrap().bytes.len();
         assert!(length(Some(10)) < length(None) && length(None) < length(Some(99)), "{format}");
     }
 }
@@ -67,7 +72,7 @@ fn without_a_format_pictures_keep_their_own() {
         (synth::webp(), "image/webp"),
         (synth::gif(2), "image/png"),
     ] {
-        let converted = convert(&file, &Conversion::default()).unwrap();
+        let converted = convert(&file, &Conversion::default(), Share::Less).unwrap();
         assert_eq!(converted.content_type, content_type);
         assert!(!has_canary(&converted.bytes));
         read(&converted);
@@ -80,7 +85,7 @@ fn the_orientation_that_exif_tells_of_is_applied() {
     let exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
     let plain = encoded(photo(40, 20), ImageFormat::Jpeg);
     let file = [&plain[..2], &synth::jpeg_segment(0xe1, exif), &plain[2..]].concat();
-    let converted = convert(&file, &to(Some("png"), None, None, Some(20))).unwrap();
+    let converted = convert(&file, &to(Some("png"), None, None, Some(20)), Share::Less).unwrap();
     assert_eq!((converted.width, converted.height), (10, 20));
     let image = read(&converted).into_rgb8();
     // Red grows from left to right in the file, so from the top down as it is seen.
@@ -93,7 +98,7 @@ fn pictures_of_16_bits_and_of_grey_are_fine() {
     let grey = image::GrayImage::from_fn(8, 8, |x, _| image::Luma([x as u8 * 30]));
     for file in [encoded(DynamicImage::ImageRgba16(deep), ImageFormat::Png), encoded(grey, ImageFormat::Png)] {
         for format in ["png", "jpeg", "webp"] {
-            read(&convert(&file, &to(Some(format), None, Some(4), None)).unwrap());
+            read(&convert(&file, &to(Some(format), None, Some(4), None), Share::Less).unwrap());
         }
     }
 }
@@ -103,18 +108,18 @@ fn an_animated_picture_gives_its_first_frame() {
     let frame = |red: u8| image::Frame::new(RgbaImage::from_pixel(6, 6, Rgba([red, 0, 0, 255])));
     let mut file = Vec::new();
     image::codecs::gif::GifEncoder::new(&mut file).encode_frames([frame(255), frame(0)]).unwrap();
-    let converted = convert(&file, &to(Some("png"), None, None, None)).unwrap();
+    let converted = convert(&file, &to(Some("png"), None, None, None), Share::Less).unwrap();
     assert_eq!(read(&converted).into_rgba8().get_pixel(2, 2).0, [255, 0, 0, 255]);
 }
 
 #[test]
 fn what_can_t_be_converted_is_told() {
-    assert!(matches!(convert(CANARY.as_bytes(), &Conversion::default()), Err(ConvertError::Refused(_))));
-    assert!(matches!(convert(&synth::flac(), &Conversion::default()), Err(ConvertError::NotAPicture)));
+    assert!(matches!(convert(CANARY.as_bytes(), &Conversion::default(), Share::Less), Err(ConvertError::Refused(_))));
+    assert!(matches!(convert(&synth::flac(), &Conversion::default(), Share::Less), Err(ConvertError::NotAPicture)));
     let long = encoded(image::GrayImage::new(16_384, 1), ImageFormat::Png);
-    let error = convert(&long, &to(Some("webp"), None, None, None)).unwrap_err();
+    let error = convert(&long, &to(Some("webp"), None, None, None), Share::Less).unwrap_err();
     assert!(error.to_string().contains("16383"), "{error}");
     let mut broken = synth::encoded(picture(50, 50), ImageFormat::Png);
     broken[60..90].fill(0xff);
-    assert!(matches!(convert(&broken, &Conversion::default()), Err(ConvertError::Unreadable(_))));
+    assert!(matches!(convert(&broken, &Conversion::default(), Share::Less), Err(ConvertError::Unreadable(_))));
 }

@@ -1,7 +1,7 @@
 //! What holds for every format.
 
 use bytes::Bytes;
-use gateway_media::{InspectLimits, Stripper, convert, inspect};
+use gateway_media::{InspectLimits, Share, Stripper, convert, inspect};
 use proptest::prelude::*;
 
 use crate::strip::strip;
@@ -114,7 +114,7 @@ proptest! {
             let _ = strip(content_type, &bytes, piece);
         }
         let _ = inspect(&bytes, &InspectLimits::default());
-        let _ = convert(&bytes, &Default::default());
+        let _ = convert(&bytes, &Default::default(), Share::Less);
     }
 
     #[test]
@@ -137,7 +137,7 @@ proptest! {
                 prop_assert_eq!(strip(content_type, &stripped, 64), Ok(stripped));
             }
             let _ = inspect(&file, &InspectLimits::default());
-            let _ = convert(&file, &Default::default());
+            let _ = convert(&file, &Default::default(), Share::Less);
         }
     }
 }

@@ -96,23 +96,25 @@ pub(crate) fn get(path: &str) -> Vec<u8> {
 
 async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8], expected: &str) {
     let mut length = 0;
-    loop {
+    while !is_whole(&buffer[..length], expected) {
         let read = stream.read(&mut buffer[length..]).await.unwrap();
         assert!(read > 0, "the connection was closed");
         length += read;
-        let text = String::from_utf8_lossy(&buffer[..length]);
-        let Some(head) = text.find("\r\n\r\n") else { continue };
-        assert!(text.starts_with(expected), "{text}");
-        let body = text[..head]
-            .lines()
-            .find_map(|line| {
-                line.to_ascii_lowercase().strip_prefix("content-length:").map(|n| n.trim().parse::<usize>().unwrap())
-            })
-            .unwrap_or(0);
-        if length >= head + 4 + body {
-            return;
-        }
     }
+}
+
+/// Whether `answer` has come to its end; one with another status line than `expected` is a failure.
+pub(crate) fn is_whole(answer: &[u8], expected: &str) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    let Some(head) = text.find("\r\n\r\n") else { return false };
+    assert!(text.starts_with(expected), "{text}");
+    let body = text[..head]
+        .lines()
+        .find_map(|line| {
+            line.to_ascii_lowercase().strip_prefix("content-length:").map(|n| n.trim().parse::<usize>().unwrap())
+        })
+        .unwrap_or(0);
+    answer.len() >= head + 4 + body
 }
 
 /// A `POST` of JSON as it goes over the wire.

@@ -8,13 +8,15 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 
 use crate::accept::body;
 use crate::load;
-use crate::process::{Shape, free_port, quantile, system};
+use crate::process::{Shape, System, free_port, quantile, system};
 use crate::report::{Report, Target};
 
 /// Requests a second, about a quarter of what two cores can do: how many jobs share a commit, and with it what each costs,
 /// must not depend on who is measured.
 const RATE: f64 = 1_500.0;
-const TIME: Duration = Duration::from_secs(4);
+/// In each round all take turns, as short as this: what else the machine does changes more slowly.
+const TURN: Duration = Duration::from_millis(500);
+const TURNS: usize = 10;
 const ROUNDS: usize = 9;
 
 /// What a gateway tells of itself, each way by its variables.
@@ -35,9 +37,10 @@ pub(crate) async fn run(binary: &Path, report: &mut Report) {
     ];
     let mut sides: [[Vec<f64>; 2]; 5] = Default::default();
     for _ in 0..ROUNDS {
-        for ((_, env), side) in ways.iter().zip(&mut sides) {
-            let measured = measure(binary, env).await;
-            side.iter_mut().zip(measured).for_each(|(values, value)| values.push(value));
+        let measured = round(binary, &ways.map(|(_, env)| env)).await;
+        for (side, [time, p50]) in sides.iter_mut().zip(measured) {
+            side[0].push(time);
+            side[1].push(p50);
         }
     }
     let [[silent, silent_p50], told @ ..] = &sides;
@@ -50,16 +53,39 @@ pub(crate) async fn run(binary: &Path, report: &mut Report) {
     }
 }
 
-/// The processor time of each in microseconds, and the median time until the answer in milliseconds.
-async fn measure(binary: &Path, ways: &[(&str, &str)]) -> [f64; 2] {
-    let env = [ways, &[("LOG_FORMAT", "json")]].concat();
-    let system = system(binary, Shape { env: &env, keep_log: true, ..Shape::default() }).await;
-    let (address, request) = (system.gateway.address(), load::post("/jobs", &body(200)));
-    load::paced(address, &request, "HTTP/1.1 202", RATE, TIME / 8).await;
-    let before = system.gateway.processor_time();
-    let mut took = load::paced(address, &request, "HTTP/1.1 202", RATE, TIME).await;
-    let spent = system.gateway.processor_time() - before;
-    [spent.as_secs_f64() * 1e6 / took.len() as f64, quantile(&mut took, 0.5)]
+/// For each of `ways` the processor time of each `POST /jobs` in microseconds, and the median time until the answer in
+/// milliseconds.
+async fn round(binary: &Path, ways: &[[(&str, &str); 3]]) -> Vec<[f64; 2]> {
+    let mut measured = Vec::new();
+    for way in ways {
+        let env = [&way[..], &[("LOG_FORMAT", "json")]].concat();
+        let system = system(binary, Shape { env: &env, keep_log: true, ..Shape::default() }).await;
+        post(&system, TURN).await;
+        measured.push(Measured { system, spent: Duration::ZERO, took: Vec::new() });
+    }
+    for _ in 0..TURNS {
+        for Measured { system, spent, took } in &mut measured {
+            let before = system.gateway.processor_time();
+            took.extend(post(system, TURN).await);
+            *spent += system.gateway.processor_time() - before;
+        }
+    }
+    let figures = |Measured { spent, mut took, .. }: Measured| {
+        [spent.as_secs_f64() * 1e6 / took.len() as f64, quantile(&mut took, 0.5)]
+    };
+    measured.into_iter().map(figures).collect()
+}
+
+/// One way of telling, in one round.
+struct Measured {
+    system: System,
+    spent: Duration,
+    took: Vec<Duration>,
+}
+
+async fn post(system: &System, time: Duration) -> Vec<Duration> {
+    let request = load::post("/jobs", &body(200));
+    load::paced(system.gateway.address(), &request, "HTTP/1.1 202", RATE, time).await
 }
 
 /// The URL of one that takes all traces and keeps none.

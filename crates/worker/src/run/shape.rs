@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gateway_core::OutputKind;
 use gateway_core::event::LogLevel;
-use gateway_media::{Conversion, ConvertError, Converted, InspectLimits, Stripper, convert, inspect};
+use gateway_media::{Conversion, ConvertError, Converted, InspectLimits, Share, Stripper, convert, inspect};
 
 use super::Run;
 use super::collect::{CollectError, TEXT};
@@ -104,7 +104,8 @@ impl Run {
             if facts.frames.is_some_and(|frames| frames > 1) {
                 return Ok(None);
             }
-            convert(&bytes, &conversion).map(Some)
+            // The job ends only with it, also beside a ComfyUI that never rests.
+            convert(&bytes, &conversion, Share::Less).map(Some)
         };
         let problem = match tokio::task::spawn_blocking(work).await {
             Ok(Ok(Some(converted))) => return Some(converted),
