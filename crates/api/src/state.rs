@@ -19,11 +19,12 @@ use gateway_metrics::Exposition;
 use gateway_storage::Storage;
 use moka::sync::Cache;
 use serde_json::json;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::error::ApiError;
 use crate::jobs::Rules;
 use crate::metrics::{self, Fleet};
+use crate::outputs::Conversions;
 
 /// How long a workflow is used without a look whether another process has replaced it.
 const WORKFLOW_TTL: Duration = Duration::from_secs(1);
@@ -121,8 +122,7 @@ pub struct ApiState {
     /// When keys were last noted as used.
     pub(crate) key_uses: Cache<String, Timestamp>,
     open: Cache<(), bool>,
-    /// Pictures that are converted at the same time.
-    pub(crate) conversions: Arc<Semaphore>,
+    pub(crate) conversions: Conversions,
     workflows: Cache<String, Arc<Ready>>,
     /// Which node classes graphs of callers may have.
     policy: Cache<(), Arc<NodePolicy>>,
@@ -147,7 +147,7 @@ impl ApiState {
             keys: Cache::builder().max_capacity(LIMITED as u64).time_to_live(KEY_TTL).build(),
             key_uses: Cache::builder().max_capacity(LIMITED as u64).time_to_live(Duration::from_secs(120)).build(),
             open: Cache::builder().max_capacity(1).time_to_live(KEY_TTL).build(),
-            conversions: Arc::new(Semaphore::new(parts.files.conversions)),
+            conversions: Conversions::new(parts.files.conversions),
             parts: Arc::new(parts),
             cursor_key,
             ids: Arc::default(),

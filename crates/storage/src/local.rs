@@ -90,18 +90,22 @@ impl Storage for LocalStorage {
     async fn open(&self, key: &str, range: Option<ByteRange>) -> Result<ObjectReader, StorageError> {
         let path = self.path(key)?;
         let name = key.to_owned();
-        let (mut file, size) = blocking(move || open_file(&path, name)).await?;
-        let range = range.unwrap_or(ByteRange { start: 0, length: size });
-        if range.start > 0 {
-            file.seek(SeekFrom::Start(range.start)).map_err(io("read an object"))?;
-        }
-        let stream = stream::try_unfold((file, range.length), |(file, left)| async move {
-            if left == 0 {
-                return Ok(None);
+        // The first bytes come with the size: a small object needs one hop in all.
+        let (size, reading) = blocking(move || {
+            let (mut file, size) = open_file(&path, name)?;
+            let range = range.unwrap_or(ByteRange { start: 0, length: size });
+            if range.start > 0 {
+                file.seek(SeekFrom::Start(range.start)).map_err(io("read an object"))?;
             }
-            let (file, bytes) = blocking(move || read_chunk(file, left.min(CHUNK))).await?;
-            let left = left.saturating_sub(bytes.len() as u64);
-            Ok(Some((bytes, (file, left))))
+            Ok((size, Reading { file, ready: Bytes::new(), left: range.length }.more()?))
+        })
+        .await?;
+        let stream = stream::try_unfold(reading, |mut reading| async move {
+            if reading.ready.is_empty() && reading.left > 0 {
+                reading = blocking(move || reading.more()).await?;
+            }
+            let bytes = std::mem::take(&mut reading.ready);
+            Ok((!bytes.is_empty()).then_some((bytes, reading)))
         });
         Ok(ObjectReader { size, stream: Box::pin(stream) })
     }
@@ -147,13 +151,26 @@ fn open_file(path: &Path, key: String) -> Result<(File, u64), StorageError> {
     if metadata.is_file() { Ok((file, metadata.len())) } else { Err(StorageError::NotFound { key }) }
 }
 
-fn read_chunk(file: File, length: u64) -> Result<(File, Bytes), StorageError> {
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    (&file).take(length).read_to_end(&mut bytes).map_err(io("read an object"))?;
-    if bytes.is_empty() {
-        return Err(io("read an object")(std::io::ErrorKind::UnexpectedEof.into()));
+/// A part of an object that is being read: `ready` is the next of it, and `left` bytes follow.
+struct Reading {
+    file: File,
+    ready: Bytes,
+    left: u64,
+}
+
+impl Reading {
+    /// With the next bytes, as long as there are any.
+    fn more(mut self) -> Result<Self, StorageError> {
+        let length = self.left.min(CHUNK);
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        (&self.file).take(length).read_to_end(&mut bytes).map_err(io("read an object"))?;
+        if bytes.is_empty() && length > 0 {
+            return Err(io("read an object")(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.left = self.left.saturating_sub(bytes.len() as u64);
+        self.ready = Bytes::from(bytes);
+        Ok(self)
     }
-    Ok((file, Bytes::from(bytes)))
 }
 
 struct LocalWriter {

@@ -98,7 +98,7 @@ async fn bytes(state: &ApiState, pictures: &[(JobId, Output)]) -> Result<Vec<Val
         if output.removed_at.is_some() {
             return Err(ApiError::new(ErrorCode::Gone, "the pictures were removed because they were old"));
         }
-        data.push(json!({"b64_json": STANDARD.encode(read_all(state, &output.storage_key).await?)}));
+        data.push(json!({"b64_json": STANDARD.encode(read_all(&*state.parts.storage, &output.storage_key).await?)}));
     }
     Ok(data)
 }

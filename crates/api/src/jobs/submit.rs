@@ -157,7 +157,7 @@ async fn look_up(state: &ApiState, key: &str) -> Result<(Option<JobId>, Vec<Outp
     let Some(result) = state.parts.database.find_result(key).await? else { return Ok((None, Vec::new())) };
     for output in &result.outputs {
         // A storage that can't be asked is an error: it may still have them.
-        if size_of(state, &output.storage_key).await?.is_none() {
+        if size_of(&*state.parts.storage, &output.storage_key).await?.is_none() {
             tracing::info!(jobId = %result.job, "a cached result's files are gone: it is made anew");
             state.parts.database.forget_result(key, result.job).await?;
             return Ok((None, Vec::new()));

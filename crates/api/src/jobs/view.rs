@@ -82,7 +82,7 @@ async fn insert_bytes(state: &ApiState, outputs: &[Output], views: &mut [Value])
         ));
     }
     for (output, view) in outputs.iter().zip(views).filter(|(output, _)| output.removed_at.is_none()) {
-        let bytes = read_all(state, &output.storage_key).await?;
+        let bytes = read_all(&*state.parts.storage, &output.storage_key).await?;
         if let Some(object) = view.as_object_mut() {
             object.insert(String::from("base64"), json!(STANDARD.encode(bytes)));
         }

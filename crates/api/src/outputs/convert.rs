@@ -7,8 +7,12 @@ use bytes::Bytes;
 use gateway_core::record::Output;
 use gateway_core::{ErrorCode, OutputKind};
 use gateway_media::{Conversion, ConvertError, Converted, Share, convert};
-use tokio::sync::OwnedSemaphorePermit;
+use gateway_storage::Storage;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use crate::error::ApiError;
 use crate::query::Query;
@@ -40,6 +44,21 @@ pub(super) fn wish(query: &mut Query) -> Option<Conversion> {
     }
 }
 
+/// Where pictures are converted, and how many at once.
+#[derive(Clone)]
+pub(crate) struct Conversions {
+    turns: Arc<Semaphore>,
+    /// The process' own: of what has to be waited for here, only the end wakes a thread that answers requests.
+    runtime: Handle,
+}
+
+impl Conversions {
+    /// On the runtime that the caller is in.
+    pub(crate) fn new(at_once: usize) -> Self {
+        Self { turns: Arc::new(Semaphore::new(at_once)), runtime: Handle::current() }
+    }
+}
+
 /// `output` in the form of `conversion`, as an output of its own.
 pub(super) async fn form(state: &ApiState, output: &Output, conversion: Conversion) -> Result<Output, ApiError> {
     if output.kind != OutputKind::Image {
@@ -50,23 +69,48 @@ pub(super) async fn form(state: &ApiState, output: &Output, conversion: Conversi
         return Err(ApiError::new(ErrorCode::PayloadTooLarge, detail).recommend("fetch it as it is"));
     }
     let place = Place::of(output, &conversion);
-    if let Some(size) = size_of(state, &place.storage_key).await? {
-        return Ok(place.output(output, size));
+    let Conversions { turns, runtime } = &state.conversions;
+    let made = made(
+        Arc::clone(&state.parts.storage),
+        Arc::clone(turns),
+        [output.storage_key.clone(), place.storage_key.clone()],
+        conversion,
+    );
+    // A caller that gives up waits no longer for its turn.
+    let made = AbortOnDropHandle::new(runtime.spawn(made.in_current_span())).await;
+    Ok(place.output(output, made.map_err(failed)??))
+}
+
+/// The bytes of the object `to`, which is made of the picture `from` where it is not there.
+async fn made(
+    storage: Arc<dyn Storage>,
+    turns: Arc<Semaphore>,
+    [from, to]: [String; 2],
+    conversion: Conversion,
+) -> Result<u64, ApiError> {
+    let storage = &*storage;
+    if let Some(size) = size_of(storage, &to).await? {
+        return Ok(size);
     }
-    let turn = tokio::time::timeout(TURN, Arc::clone(&state.conversions).acquire_owned()).await;
-    let Ok(Ok(turn)) = turn else {
+    let Ok(Ok(turn)) = tokio::time::timeout(TURN, turns.acquire_owned()).await else {
         return Err(ApiError::new(ErrorCode::StorageError, "too many pictures are being converted").retry_after(5));
     };
     // Somebody else may have made it meanwhile.
-    if let Some(size) = size_of(state, &place.storage_key).await? {
-        return Ok(place.output(output, size));
+    if let Some(size) = size_of(storage, &to).await? {
+        return Ok(size);
     }
-    let (made, _turn) = make(turn, read_all(state, &output.storage_key).await?, conversion).await?;
+    let (made, _turn) = make(turn, read_all(storage, &from).await?, conversion).await?;
     let size = made.bytes.len() as u64;
-    let mut writer = state.parts.storage.create(&place.storage_key).await?;
+    let mut writer = storage.create(&to).await?;
     writer.write(Bytes::from(made.bytes)).await?;
     writer.finish().await?;
-    Ok(place.output(output, size))
+    Ok(size)
+}
+
+/// What a caller is told of a task that did not come to its end.
+fn failed(error: JoinError) -> ApiError {
+    tracing::error!(%error, "converting a picture failed");
+    ApiError::internal()
 }
 
 /// Where a form is kept: under the beginning of its output's name, with which it goes.
@@ -109,10 +153,7 @@ async fn make(
     conversion: Conversion,
 ) -> Result<(Converted, OwnedSemaphorePermit), ApiError> {
     // All others who ask this process come first.
-    let (made, turn) = in_turn(turn, move || convert(&bytes, &conversion, Share::Spare)).await.map_err(|error| {
-        tracing::error!(%error, "converting a picture failed");
-        ApiError::internal()
-    })?;
+    let (made, turn) = in_turn(turn, move || convert(&bytes, &conversion, Share::Spare)).await.map_err(failed)?;
     match made {
         Ok(converted) => Ok((converted, turn)),
         Err(error @ (ConvertError::Refused(_) | ConvertError::NotAPicture | ConvertError::Unwritable { .. })) => {
@@ -137,7 +178,7 @@ async fn in_turn<T: Send + 'static>(
 mod tests {
     use std::sync::mpsc;
 
-    use tokio::sync::{Semaphore, oneshot};
+    use tokio::sync::oneshot;
 
     use super::*;
 

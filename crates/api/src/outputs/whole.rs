@@ -22,5 +22,5 @@ pub(crate) async fn read_output(
         Some(conversion) => convert::form(state, &output, conversion).await?,
         None => output,
     };
-    Ok(Bytes::from(read_all(state, &output.storage_key).await?))
+    Ok(Bytes::from(read_all(&*state.parts.storage, &output.storage_key).await?))
 }
