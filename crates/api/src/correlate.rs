@@ -90,8 +90,12 @@ pub(crate) async fn correlate(
     trace.set_text("http.request.method", &method);
     trace.set_text("correlationId", &id);
     let parent = trace.context().or(given);
-    let trace_id = parent.map(|parent| format!("{:032x}", parent.trace_id()));
-    let around = tracing::error_span!("request", correlationId = id, traceId = trace_id);
+    let around = tracing::error_span!(
+        "request",
+        correlationId = id,
+        // Only where somebody is told.
+        traceId = parent.map(|parent| format!("{:032x}", parent.trace_id()))
+    );
     request.extensions_mut().insert(CorrelationId(id.clone(), parent));
     let busy = request.conn_data::<Arc<Connection>>().map(Connection::begin);
     let handled = next.call(request).instrument(around.clone());

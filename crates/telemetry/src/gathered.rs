@@ -9,7 +9,7 @@ use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// How long a line waits for others.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(50);
 /// Bytes that wait at most: whoever adds more writes them itself, and waits where nobody reads.
 const FULL: usize = 64 << 10;
 
