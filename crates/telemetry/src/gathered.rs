@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::MakeWriter;
 /// How long a line waits for others.
 const GATHER: Duration = Duration::from_millis(50);
 /// Bytes that wait at most: whoever adds more writes them itself, and waits where nobody reads.
-const FULL: usize = 64 << 10;
+const FULL: usize = 256 << 10;
 
 /// The way to where lines go. Cheap to clone; all clones are one.
 #[derive(Clone)]
