@@ -90,10 +90,10 @@ pub(crate) async fn correlate(
     trace.set_text("http.request.method", &method);
     trace.set_text("correlationId", &id);
     let parent = trace.context().or(given);
+    // Here the id becomes a text only where lines have it.
     let around = tracing::error_span!(
         "request",
         correlationId = id,
-        // Only where somebody is told.
         traceId = parent.map(|parent| format!("{:032x}", parent.trace_id()))
     );
     request.extensions_mut().insert(CorrelationId(id.clone(), parent));

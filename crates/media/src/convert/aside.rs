@@ -1,9 +1,9 @@
-//! Long work on a thread that yields to all others. Must not be called for what takes less than starting a thread does.
+//! Long work on a thread that yields to others. Must not be called for what takes less than starting a thread does.
 
 use std::panic::resume_unwind;
 use std::thread::{Builder, scope};
 
-/// What work gets of a processor that other threads want too. Without Linux it is the same for all.
+/// What work gets of a processor that other threads of the same cgroup want too. Without Linux it is the same for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
     /// Nothing: whatever becomes ready to run displaces it at once. Among threads that never rest it hardly gets on.

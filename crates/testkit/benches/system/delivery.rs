@@ -224,7 +224,9 @@ async fn look(system: &System, path: &str, done: impl Fn() -> bool + Send + 'sta
             stream.write_all(&request).unwrap();
             let mut length = 0;
             while !load::is_whole(&answer[..length], "HTTP/1.1 200") {
-                length += stream.read(&mut answer[length..]).unwrap();
+                let read = stream.read(&mut answer[length..]).unwrap();
+                assert!(read > 0, "the connection was closed");
+                length += read;
             }
             times.push(asked.elapsed());
             std::thread::sleep(Duration::from_millis(2));

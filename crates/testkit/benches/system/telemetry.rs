@@ -16,15 +16,18 @@ use crate::report::{Report, Target};
 const RATE: f64 = 1_500.0;
 /// In each round all take turns, as short as this: what else the machine does changes more slowly.
 const TURN: Duration = Duration::from_millis(500);
-const TURNS: usize = 16;
+const TURNS: usize = 12;
 const ROUNDS: usize = 9;
 
 /// The way that is all others.
-const ALL: &str = "with all three";
+const ALL: &str = "with lines, metrics and traces";
 
 /// What a gateway tells of itself, each way by its variables.
 const LOGS: (&str, &str) = ("LOG_LEVEL", "info");
 const NO_LOGS: (&str, &str) = ("LOG_LEVEL", "silent");
+/// One of the two lines that a `POST /jobs` has.
+const REQUEST_LINE: (&str, &str) = ("LOG_LEVEL", "error,gateway_request=info");
+const JOB_LINE: (&str, &str) = ("LOG_LEVEL", "error,gateway_job=info");
 const METRICS: (&str, &str) = ("METRICS_ENABLED", "true");
 const NO_METRICS: (&str, &str) = ("METRICS_ENABLED", "false");
 
@@ -33,12 +36,14 @@ pub(crate) async fn run(binary: &Path, report: &mut Report) {
     let (traces, no_traces) = (("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector), ("OTEL_EXPORTER_OTLP_ENDPOINT", ""));
     let ways = [
         ("telling nothing", [NO_LOGS, NO_METRICS, no_traces]),
-        ("with log lines", [LOGS, NO_METRICS, no_traces]),
+        ("with the request's log line", [REQUEST_LINE, NO_METRICS, no_traces]),
+        ("with the job's log line", [JOB_LINE, NO_METRICS, no_traces]),
+        ("with both", [LOGS, NO_METRICS, no_traces]),
         ("with metrics", [NO_LOGS, METRICS, no_traces]),
         ("with traces, each recorded", [NO_LOGS, NO_METRICS, traces]),
         (ALL, [LOGS, METRICS, traces]),
     ];
-    let mut sides: [[Vec<f64>; 2]; 5] = Default::default();
+    let mut sides: [[Vec<f64>; 2]; 7] = Default::default();
     for _ in 0..ROUNDS {
         let measured = round(binary, &ways.map(|(_, env)| env)).await;
         for (side, [time, p50]) in sides.iter_mut().zip(measured) {
