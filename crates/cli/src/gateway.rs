@@ -39,8 +39,23 @@ impl Gateway {
     /// # Errors
     /// [`StartError`] where a part can't be had.
     pub async fn start(settings: Settings, with_worker: bool) -> Result<Self, StartError> {
+        Self::begin(settings, with_worker, false).await
+    }
+
+    /// The same, with a worker; the bundled workflows are there before anything is answered.
+    ///
+    /// # Errors
+    /// [`StartError`] where a part can't be had.
+    pub(crate) async fn start_with_bundled(settings: Settings) -> Result<Self, StartError> {
+        Self::begin(settings, true, true).await
+    }
+
+    async fn begin(settings: Settings, with_worker: bool, bundled: bool) -> Result<Self, StartError> {
         let metrics = measure::begin(settings.metrics)?;
         let Stores { database, broker, storage } = Stores::open(&settings).await?;
+        if bundled {
+            register_bundled(&database).await.map_err(StartError::Database)?;
+        }
         let upkeep = measure::watch(&metrics, &database);
         let embedded = !broker.is_shared();
         let secure = settings.access.tls.is_some();

@@ -15,7 +15,7 @@ use crate::cli::{Demo, Setting};
 use crate::commands::run::wait_for_stop;
 use crate::commands::submit::{conclude, follow, text};
 use crate::exit::Failure;
-use crate::gateway::{Gateway, asks, register_bundled};
+use crate::gateway::{Gateway, asks};
 use crate::http::Remote;
 use crate::output::Output;
 
@@ -50,8 +50,7 @@ pub(crate) async fn run(setting: &Setting<'_>, args: Demo) -> Result<(), Failure
     }
     say_which(output, &settings, simulator.is_some());
     let client = settings.clone();
-    let gateway = Gateway::start(settings, true).await?;
-    register_bundled(gateway.database()).await.map_err(Failure::failed)?;
+    let gateway = Gateway::start_with_bundled(settings).await?;
     let remote = Remote::new(&gateway.url())?.with_key(&client);
     output.say(format!("gateway   {}", gateway.url()));
     let asks = asks(&client, gateway.database()).await.map_err(Failure::failed)?;
