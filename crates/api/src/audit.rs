@@ -54,7 +54,7 @@ impl Actor {
             actor: self.actor.clone(),
             action,
             target: target.chars().take(128).collect(),
-            correlation_id: self.correlation.0.clone(),
+            correlation_id: self.correlation.id().to_owned(),
             address: self.address.clone(),
             detail: String::new(),
         };

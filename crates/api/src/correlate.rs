@@ -15,9 +15,9 @@ use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse,
 use gateway_core::ids::is_correlation_id;
 use gateway_core::trace::TRACEPARENT;
 use gateway_core::{ErrorCode, Fault, TraceParent};
-use gateway_telemetry::{Kind, TraceSpan, milliseconds};
+use gateway_telemetry::{Kind, LogContext, TraceSpan, milliseconds};
 use serde::Serialize;
-use tracing::Instrument as _;
+use tracing::Span;
 
 use crate::auth::{Caller, LimitHeaders};
 use crate::connection::{Connection, until_sent};
@@ -34,7 +34,7 @@ pub(crate) const ERRORS_PAGE: &str = "https://comfyui-gateway.invalid/errors#";
 
 /// Follows a request through every log line and travels with the job; and so does the trace that it is part of.
 #[derive(Debug, Clone)]
-pub(crate) struct CorrelationId(pub(crate) String, pub(crate) Option<TraceParent>);
+pub(crate) struct CorrelationId(LogContext);
 
 impl FromRequest for CorrelationId {
     type Error = ApiError;
@@ -48,7 +48,22 @@ impl FromRequest for CorrelationId {
 impl CorrelationId {
     /// That of the request that these belong to.
     pub(crate) fn of(extensions: &Extensions) -> Self {
-        extensions.get::<Self>().cloned().unwrap_or_else(|| Self(String::from("none"), None))
+        extensions.get::<Self>().cloned().unwrap_or_else(|| Self(LogContext::new(String::from("none"), None)))
+    }
+
+    /// The id itself.
+    pub(crate) fn id(&self) -> &str {
+        self.0.correlation_id()
+    }
+
+    /// The trace that the request is part of.
+    pub(crate) fn trace(&self) -> Option<TraceParent> {
+        self.0.trace()
+    }
+
+    /// For libraries that have tasks of their own.
+    pub(crate) fn span(&self) -> Span {
+        self.0.span()
     }
 }
 
@@ -89,34 +104,28 @@ pub(crate) async fn correlate(
     let trace = TraceSpan::begin("request", Kind::Server, given);
     trace.set_text("http.request.method", &method);
     trace.set_text("correlationId", &id);
-    let parent = trace.context().or(given);
-    // Here the id becomes a text only where lines have it.
-    let around = tracing::error_span!(
-        "request",
-        correlationId = id,
-        traceId = parent.map(|parent| format!("{:032x}", parent.trace_id()))
-    );
-    request.extensions_mut().insert(CorrelationId(id.clone(), parent));
+    let context = LogContext::new(id, trace.context().or(given));
+    let id = context.correlation_id();
+    request.extensions_mut().insert(CorrelationId(context.clone()));
     let busy = request.conn_data::<Arc<Connection>>().map(Connection::begin);
-    let handled = next.call(request).instrument(around.clone());
     // A second handle on the request would keep the router from writing its matches into it.
-    let (mut response, code) = match handled.await {
-        Ok(response) => around.in_scope(|| finish(response, &id, openai)),
+    let (mut response, code) = match context.clone().around(next.call(request)).await {
+        Ok(response) => context.within(|| finish(response, id, openai)),
         Err(error) => {
-            let (problem, code) = around.in_scope(|| problem_of(&error, &id, openai));
+            let (problem, code) = context.within(|| problem_of(&error, id, openai));
             let told = Told { method, route: None, path: None, actor: None, status: problem.status(), code, started };
-            around.in_scope(|| log(&told, &trace));
+            context.within(|| log(&told, &trace));
             return Err(InternalError::from_response(error, problem).into());
         }
     };
-    if let Ok(value) = HeaderValue::from_str(&id) {
+    if let Ok(value) = HeaderValue::from_str(id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let limit = response.request().extensions().get::<LimitHeaders>().cloned();
     if let Some(limit) = limit {
         limit.write(response.headers_mut());
     }
-    around.in_scope(|| log_response(&response, method, code, started, &trace));
+    context.within(|| log_response(&response, method, code, started, &trace));
     metrics::answered(&response, started.elapsed());
     Ok(match busy {
         Some(busy) => until_sent(response, busy),

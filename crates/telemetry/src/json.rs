@@ -1,5 +1,5 @@
 //! Log lines as JSON: one flat object a line. First what every line has, then its own fields, then those of the spans
-//! around it, from the inside out; of several of one name the first stays.
+//! around it, from the inside out, and those of the request that it belongs to; of several of one name the first stays.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -18,6 +18,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::context::LogContext;
 
 /// Room for a line that a thread keeps for the next one.
 const KEPT: usize = 64 << 10;
@@ -99,6 +101,7 @@ impl Line {
                 }
             }
         }
+        LogContext::fields(|name, value| self.take(name, value));
         self.text.extend_from_slice(b"}\n");
     }
 
@@ -216,16 +219,26 @@ visit!(Line);
 visit!(SpanFields);
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::{Arc, Mutex};
 
     use serde_json::{Value, json};
     use tracing_subscriber::layer::SubscriberExt as _;
 
-    use super::*;
+    use gateway_core::TraceParent;
 
+    use super::*;
+    use crate::context::carried;
+
+    /// Keeps what is written.
     #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
+    pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Written {
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
 
     impl std::io::Write for Written {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -244,8 +257,7 @@ mod tests {
         let writer = written.clone();
         let subscriber = tracing_subscriber::registry().with(JsonLines::new(move || writer.clone()));
         tracing::subscriber::with_default(subscriber, tell);
-        let written = written.0.lock().unwrap();
-        String::from_utf8(written.clone()).unwrap()
+        written.text()
     }
 
     /// The lines that `tell` writes, without their times.
@@ -288,6 +300,33 @@ mod tests {
         .try_into()
         .unwrap();
         assert_eq!((&line["attempt"], &line["backend"], &line["worker"]), (&json!(2), &json!("b"), &json!("w")));
+    }
+
+    #[tokio::test]
+    async fn what_a_request_is_known_by_stands_in_its_lines_and_in_those_of_what_it_spawns() {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::registry().with(JsonLines::new(move || writer.clone()));
+        let _set = tracing::subscriber::set_default(subscriber);
+        let context = LogContext::new(String::from("c"), TraceParent::new(7, 8, 1));
+        let work = async {
+            tracing::info!("inside");
+            let spawned = tokio::spawn(carried(async { tracing::info!(correlationId = "its own", "carried") }));
+            spawned.await.unwrap();
+            tokio::spawn(async { tracing::info!("spawned") }).await.unwrap();
+        };
+        context.around(work).await;
+        tokio::spawn(carried(async { tracing::info!("outside") })).await.unwrap();
+
+        let lines: Vec<Value> = written.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let told = |line: &Value| {
+            ["message", "correlationId", "traceId"].map(|name| line[name].as_str().unwrap_or("").to_owned())
+        };
+        let trace = format!("{:032x}", 7);
+        assert_eq!(
+            lines.iter().map(told).collect::<Vec<_>>(),
+            [["inside", "c", &trace], ["carried", "its own", &trace], ["spawned", "", ""], ["outside", "", ""]]
+        );
     }
 
     #[test]

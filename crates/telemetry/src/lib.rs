@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod context;
 mod gathered;
 mod jobs;
 mod json;
@@ -8,6 +9,7 @@ mod otel;
 #[cfg(not(feature = "otel"))]
 #[path = "without_otel.rs"]
 mod otel;
+mod text;
 mod trace;
 
 use std::io::IsTerminal as _;
@@ -21,11 +23,13 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+pub use context::{LogContext, carried};
 pub use jobs::job_changed;
 pub use trace::{Kind, TraceSpan, current_trace, traced};
 
 use crate::gathered::Gathered;
 use crate::json::JsonLines;
+use crate::text::TextLines;
 
 /// The SDK of MCP. What it says on other levels than that of errors repeats whole messages, with all that callers send.
 const SDK: &str = "rmcp";
@@ -83,7 +87,8 @@ pub fn init(log: &LogSettings, traces: Option<&TraceSettings>) -> Result<Telemet
     let lines = if let Some(gathered) = gathered.clone() {
         JsonLines::new(gathered).boxed()
     } else {
-        tracing_subscriber::fmt::layer().with_ansi(terminal).with_target(false).with_writer(std::io::stderr).boxed()
+        let layer = tracing_subscriber::fmt::layer().event_format(TextLines::new(terminal)).with_ansi(terminal);
+        layer.with_writer(std::io::stderr).boxed()
     };
     let export = traces.map(otel::start).transpose()?;
     let subscriber = tracing_subscriber::registry().with(targets(&log.filter)).with(lines);

@@ -78,7 +78,7 @@ pub(super) async fn failed(state: &ApiState, request: &ServiceRequest, address: 
     let bucket = bucket(address);
     limit::counted(state, &format!("login:{bucket}"), limit::FAILURES, 1).await;
     AUTH_FAILURES.of([reason.into()]).increment(1);
-    let correlation = request.extensions().get::<CorrelationId>().map(|id| id.0.clone()).unwrap_or_default();
+    let correlation = request.extensions().get::<CorrelationId>().map(|id| id.id().to_owned()).unwrap_or_default();
     tracing::info!(%address, reason, "credentials are not valid");
     let entry = NewAudit {
         actor: String::from("unknown"),

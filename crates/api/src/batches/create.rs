@@ -75,8 +75,8 @@ pub(crate) async fn accept_batch(
         workflow_id: request.shared.workflow_id,
         callback,
         metadata: request.shared.metadata,
-        correlation_id: correlation.0.clone(),
-        trace_parent: correlation.1,
+        correlation_id: correlation.id().to_owned(),
+        trace_parent: correlation.trace(),
         request: key,
     };
     let state = state.clone().into_inner();

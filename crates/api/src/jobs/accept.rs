@@ -8,8 +8,7 @@ use gateway_core::ErrorCode;
 use gateway_core::event::JobEvent;
 use gateway_db::{Accepted, Aftermath, NewJob, QueuedJob};
 use gateway_metrics::{QUEUE_REFUSALS, job_ended};
-use gateway_telemetry::job_changed;
-use tracing::Instrument as _;
+use gateway_telemetry::{carried, job_changed};
 
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -36,7 +35,7 @@ pub(crate) async fn accept(state: &ApiState, caller: &Caller, submission: Submis
 pub(crate) async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
 ) -> Result<T, ApiError> {
-    tokio::spawn(work.in_current_span()).await.unwrap_or_else(|error| {
+    tokio::spawn(carried(work)).await.unwrap_or_else(|error| {
         tracing::error!(%error, "accepting jobs failed");
         Err(ApiError::internal())
     })

@@ -81,7 +81,7 @@ pub(crate) async fn submit(
         resolved: prepared.resolved,
         metadata: request.metadata,
         request_id: request.request_id,
-        correlation_id: correlation.0,
+        correlation_id: correlation.id().to_owned(),
         timeout_ms: request.timeout_ms,
         not_before: request.not_before,
         retry_of: besides.retry_of,
@@ -97,7 +97,7 @@ pub(crate) async fn submit(
             cached_from: None,
             batch: besides.batch,
             redacted: false,
-            trace_parent: correlation.1,
+            trace_parent: correlation.trace(),
         },
     };
     let acceptance = Acceptance { job, request: besides.request, hit, uploads };

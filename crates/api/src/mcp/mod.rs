@@ -14,6 +14,7 @@ use gateway_config::Origins;
 use gateway_core::ErrorCode;
 use gateway_mcp::http::{Reply, answer, faults};
 use gateway_mcp::{Limits, Server};
+use tracing::Instrument as _;
 
 use crate::auth::Caller;
 use crate::base::base;
@@ -43,9 +44,11 @@ pub(crate) async fn answer_message(
     drop(message);
     let limits = Limits { wait: state.parts.mcp.wait, inline_bytes: state.parts.mcp.inline_bytes };
     let base = base(&state, &request);
+    // The SDK works in tasks of its own.
+    let around = correlation.span();
     let gateway = Within { state: state.get_ref().clone(), caller, correlation, base };
     let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    respond(answer(Server::for_request(gateway, limits), headers, Bytes::from(text)).await)
+    respond(answer(Server::for_request(gateway, limits), headers, Bytes::from(text)).instrument(around).await)
 }
 
 fn respond(reply: Reply) -> Result<HttpResponse, ApiError> {

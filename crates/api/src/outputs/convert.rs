@@ -8,11 +8,11 @@ use gateway_core::record::Output;
 use gateway_core::{ErrorCode, OutputKind};
 use gateway_media::{Conversion, ConvertError, Converted, Share, convert};
 use gateway_storage::Storage;
+use gateway_telemetry::carried;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::Instrument as _;
 
 use crate::error::ApiError;
 use crate::query::Query;
@@ -77,7 +77,7 @@ pub(super) async fn form(state: &ApiState, output: &Output, conversion: Conversi
         conversion,
     );
     // A caller that gives up waits no longer for its turn.
-    let made = AbortOnDropHandle::new(runtime.spawn(made.in_current_span())).await;
+    let made = AbortOnDropHandle::new(runtime.spawn(carried(made))).await;
     Ok(place.output(output, made.map_err(failed)??))
 }
 

@@ -229,3 +229,40 @@ fn where_it_is_asked_for_lines_are_text() {
     until(|| String::from("it answers"), || std::net::TcpStream::connect(url.trim_start_matches("http://")).ok());
     assert!(gateway.err.text().lines().all(|line| serde_json::from_str::<Value>(line).is_err()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_agent_does_is_told_under_its_request() {
+    let (mut place, _comfyui) = Place::with_comfyui(&[]);
+    let scene = Scene::start(&mut place);
+    scene.send(Method::POST, "/queue/pause", "paused", Some(&json!({}))).await;
+    let job = scene.submit("made", &icon(json!({}))).await;
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+                      "params": {"name": "cancel_job", "arguments": {"jobId": job}}});
+    scene.send(Method::POST, "/mcp", "agent", Some(&call)).await;
+    scene.wait(&job, "canceled");
+    let lines = scene.stop();
+    let told = with(&lines, &[("message", "cancel requested"), ("jobId", &job)]);
+    let [line] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(line["correlationId"], "agent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_for_eyes_name_their_request_too() {
+    let mut place = Place::new();
+    for (name, value) in [("HOST", "127.0.0.1"), ("PORT", "0"), ("LOG_FORMAT", "text")] {
+        place.set(name, value);
+    }
+    let gateway = place.start(&["run"]);
+    let url = |line: &str| Some(line.split_once("url=\"")?.1.split_once('"')?.0.to_owned());
+    let url =
+        gateway.err.find("where it serves", |line| line.contains("the gateway serves").then(|| url(line)).flatten());
+    let request = Client::new().get(format!("{url}/nowhere")).header("x-request-id", "by-eye");
+    assert_eq!(request.send().await.expect("an answer").status(), 404);
+    let is_it = |line: &str| {
+        let about = line.contains(" INFO request ") && line.contains(" status=404 ");
+        (about && line.ends_with(" correlationId=\"by-eye\"")).then_some(())
+    };
+    gateway.err.find("the line of the request", is_it);
+    gateway.terminate();
+    gateway.end().expect(0);
+}
