@@ -14,9 +14,11 @@ use crate::report::{Report, Target};
 /// Requests a second, about a quarter of what two cores can do: how many jobs share a commit, and with it what each costs,
 /// must not depend on who is measured.
 const RATE: f64 = 1_500.0;
-/// In each round all take turns, as short as this: what else the machine does changes more slowly.
+/// In each round all take turns, as short as this: what else the machine does changes more slowly. Who begins changes, too,
+/// so that each comes equally often in each place.
 const TURN: Duration = Duration::from_millis(500);
-const TURNS: usize = 12;
+const TURNS: usize = 2 * WAYS;
+const WAYS: usize = 7;
 const ROUNDS: usize = 9;
 
 /// What a gateway tells of itself, each way by its variables.
@@ -40,7 +42,7 @@ pub(crate) async fn run(binary: &Path, report: &mut Report) {
         ("with traces, each recorded", [NO_LOGS, NO_METRICS, traces]),
         ("with lines, metrics and traces", [LOGS, METRICS, traces]),
     ];
-    let mut sides: [[Vec<f64>; 2]; 7] = Default::default();
+    let mut sides: [[Vec<f64>; 2]; WAYS] = Default::default();
     for _ in 0..ROUNDS {
         let measured = round(binary, &ways.map(|(_, env)| env)).await;
         for (side, [time, p50]) in sides.iter_mut().zip(measured) {
@@ -69,6 +71,7 @@ async fn round(binary: &Path, ways: &[[(&str, &str); 3]]) -> Vec<[f64; 2]> {
         measured.push(Measured { system, spent: Duration::ZERO, took: Vec::new() });
     }
     for _ in 0..TURNS {
+        measured.rotate_left(1);
         for Measured { system, spent, took } in &mut measured {
             let before = system.gateway.processor_time();
             took.extend(post(system, TURN).await);
