@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The name of the header.
@@ -32,6 +33,11 @@ impl TraceParent {
         self.trace_id
     }
 
+    /// The trace, as lines and headers write it: 32 digits.
+    pub fn trace_hex(self) -> String {
+        HEXLOWER.encode(&self.trace_id.to_be_bytes())
+    }
+
     /// The span.
     pub const fn span_id(self) -> u64 {
         self.span_id
@@ -45,7 +51,9 @@ impl TraceParent {
 
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
+        let (trace_id, span_id) = (self.trace_id.to_be_bytes(), self.span_id.to_be_bytes());
+        let (trace_id, span_id) = (HEXLOWER.encode(&trace_id), HEXLOWER.encode(&span_id));
+        write!(f, "00-{trace_id}-{span_id}-{:02x}", self.flags)
     }
 }
 
@@ -96,6 +104,7 @@ mod tests {
         assert_eq!(parent.trace_id(), 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c);
         assert_eq!((parent.span_id(), parent.flags()), (0xb7ad_6b71_6920_3331, 1));
         assert_eq!(parent.to_string(), GIVEN);
+        assert_eq!(parent.trace_hex(), "0af7651916cd43dd8448eb211c80319c");
         let json = serde_json::to_string(&parent).unwrap();
         assert_eq!(serde_json::from_str::<TraceParent>(&json).unwrap(), parent);
     }

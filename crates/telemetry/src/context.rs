@@ -47,7 +47,7 @@ impl LogContext {
 
     /// A span that lends the same fields: for libraries that carry one into tasks of their own, and nothing else.
     pub fn span(&self) -> tracing::Span {
-        let trace_id = self.0.trace.map(|trace| format!("{:032x}", trace.trace_id()));
+        let trace_id = self.0.trace.map(TraceParent::trace_hex);
         tracing::error_span!("request", correlationId = self.0.correlation_id, traceId = trace_id)
     }
 
@@ -58,7 +58,7 @@ impl LogContext {
             let Some(Self(request)) = context else { return };
             show("correlationId", &request.correlation_id);
             if let Some(trace) = request.trace {
-                show("traceId", &format!("{:032x}", trace.trace_id()));
+                show("traceId", &trace.trace_hex());
             }
         });
     }

@@ -256,7 +256,8 @@ async fn lines_for_eyes_name_their_request_too() {
     let url = |line: &str| Some(line.split_once("url=\"")?.1.split_once('"')?.0.to_owned());
     let url =
         gateway.err.find("where it serves", |line| line.contains("the gateway serves").then(|| url(line)).flatten());
-    let request = Client::new().get(format!("{url}/nowhere")).header("x-request-id", "by-eye");
+    let client = Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
+    let request = client.get(format!("{url}/nowhere")).header("x-request-id", "by-eye");
     assert_eq!(request.send().await.expect("an answer").status(), 404);
     let is_it = |line: &str| {
         let about = line.contains(" INFO request ") && line.contains(" status=404 ");

@@ -108,7 +108,7 @@ async fn deliver(context: Arc<Context>, message: DueDelivery) {
         jobId = job,
         batchId = batch,
         correlationId = correlation_id,
-        traceId = parent.map(|parent| format!("{:032x}", parent.trace_id())),
+        traceId = parent.map(TraceParent::trace_hex),
         event,
         host,
         attempt = try_number,

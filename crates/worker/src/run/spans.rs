@@ -1,6 +1,6 @@
 //! What lines of a run are told under, and its part of the trace that its job came with. Never what the job is about.
 
-use gateway_core::ErrorCode;
+use gateway_core::{ErrorCode, TraceParent};
 use gateway_db::Job;
 use gateway_telemetry::{Kind, TraceSpan};
 use tracing::{Instrument as _, Span};
@@ -36,7 +36,7 @@ impl Spans {
             attempt = job.attempt,
             worker,
             backend,
-            traceId = parent.map(|parent| format!("{:032x}", parent.trace_id())),
+            traceId = parent.map(TraceParent::trace_hex),
         );
         Self { around, trace }
     }
