@@ -1,7 +1,7 @@
 //! A job's way from one state to another, as it is told afterwards: plain data for the log.
 
 use crate::record::Job;
-use crate::{ErrorCode, JobError, JobId, JobStatus, Timestamp};
+use crate::{ErrorCode, JobError, JobId, JobStatus, Timestamp, TraceParent};
 
 /// One change of state that has happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct JobChange {
     pub workflow_id: String,
     /// Follows it through every log line.
     pub correlation_id: String,
+    /// The trace that it is part of.
+    pub trace: Option<TraceParent>,
     /// Where it stood; `None` for one that is new.
     pub from: Option<JobStatus>,
     /// Where it stands now.
@@ -35,6 +37,7 @@ impl JobChange {
             job: job.id,
             workflow_id: job.workflow_id.clone(),
             correlation_id: job.correlation_id.clone(),
+            trace: job.options.trace_parent,
             from,
             to,
             attempt: job.attempt,

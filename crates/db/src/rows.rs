@@ -114,10 +114,12 @@ impl JobRow {
             job: self.job_id()?,
             workflow_id: self.workflow_id.clone(),
             correlation_id: self.correlation_id.clone(),
+            trace: self.options()?.trace_parent,
             from: Some(from),
             to: self.state()?,
             attempt: self.attempt,
-            duration_ms: None,
+            // Since when it has waited is known only of one that was never taken.
+            duration_ms: self.finished_at.filter(|_| self.epoch == 0).map(|end| end - self.created_at),
             code: error.as_ref().map(|error| error.code),
             error: error.map(|error| error.message),
             not_before: None,

@@ -4,6 +4,9 @@
 use std::sync::Arc;
 
 use gateway_core::TraceParent;
+use tracing::{Event, Instrument as _};
+
+const CORRELATION_ID: &str = "correlationId";
 
 tokio::task_local! {
     static CURRENT: Option<LogContext>;
@@ -51,12 +54,16 @@ impl LogContext {
         tracing::error_span!("request", correlationId = self.0.correlation_id, traceId = trace_id)
     }
 
-    /// Gives `show` each field of a line that is written here and now, by name and value.
-    pub(crate) fn fields(mut show: impl FnMut(&'static str, &str)) {
+    /// Gives `show` each field of the line of `event`, which is written here and now, by name and value.
+    pub(crate) fn fields(event: &Event<'_>, mut show: impl FnMut(&'static str, &str)) {
+        // It says for itself which request it came of, and that may be another than this one.
+        if event.fields().any(|field| field.name() == CORRELATION_ID) {
+            return;
+        }
         // Outside of any task, and where a thread ends, there is none.
         let _ = CURRENT.try_with(|context| {
             let Some(Self(request)) = context else { return };
-            show("correlationId", &request.correlation_id);
+            show(CORRELATION_ID, &request.correlation_id);
             if let Some(trace) = request.trace {
                 show("traceId", &trace.trace_hex());
             }
@@ -64,7 +71,7 @@ impl LogContext {
     }
 }
 
-/// `work`, to be spawned, with its lines told under what those of this task are told under.
+/// `work`, to be spawned, with its lines told under what those of this task are told under: also under its span.
 pub fn carried<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
-    CURRENT.scope(CURRENT.try_get().ok().flatten(), work)
+    CURRENT.scope(CURRENT.try_get().ok().flatten(), work.in_current_span())
 }

@@ -1,6 +1,6 @@
 //! The one line that a job's change of state has, whoever brings it about.
 
-use gateway_core::{ErrorCode, JobChange, JobStatus};
+use gateway_core::{ErrorCode, JobChange, JobStatus, TraceParent};
 
 /// Tells of `change`, which has happened.
 pub fn job_changed(change: &JobChange) {
@@ -9,6 +9,7 @@ pub fn job_changed(change: &JobChange) {
         jobId = %change.job,
         workflowId = change.workflow_id,
         correlationId = change.correlation_id,
+        traceId = change.trace.map(TraceParent::trace_hex),
         from = change.from.map(JobStatus::as_str),
         to = change.to.as_str(),
         attempt = change.attempt,

@@ -101,7 +101,7 @@ impl Line {
                 }
             }
         }
-        LogContext::fields(|name, value| self.take(name, value));
+        LogContext::fields(event, |name, value| self.take(name, value));
         self.text.extend_from_slice(b"}\n");
     }
 
@@ -219,9 +219,7 @@ visit!(Line);
 visit!(SpanFields);
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::sync::{Arc, Mutex};
-
+mod tests {
     use serde_json::{Value, json};
     use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -229,27 +227,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::context::carried;
-
-    /// Keeps what is written.
-    #[derive(Clone, Default)]
-    pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl Written {
-        pub(crate) fn text(&self) -> String {
-            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-        }
-    }
-
-    impl std::io::Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::written::Written;
 
     /// What `tell` writes.
     fn text(tell: impl FnOnce()) -> String {
@@ -311,7 +289,10 @@ pub(crate) mod tests {
         let context = LogContext::new(String::from("c"), TraceParent::new(7, 8, 1));
         let work = async {
             tracing::info!("inside");
-            let spawned = tokio::spawn(carried(async { tracing::info!(correlationId = "its own", "carried") }));
+            let spawned = tokio::spawn(carried(async {
+                tracing::info!("carried");
+                tracing::info!(correlationId = "another", "of another");
+            }));
             spawned.await.unwrap();
             tokio::spawn(async { tracing::info!("spawned") }).await.unwrap();
         };
@@ -325,7 +306,13 @@ pub(crate) mod tests {
         let trace = format!("{:032x}", 7);
         assert_eq!(
             lines.iter().map(told).collect::<Vec<_>>(),
-            [["inside", "c", &trace], ["carried", "its own", &trace], ["spawned", "", ""], ["outside", "", ""]]
+            [
+                ["inside", "c", &trace],
+                ["carried", "c", &trace],
+                ["of another", "another", ""],
+                ["spawned", "", ""],
+                ["outside", "", ""]
+            ]
         );
     }
 

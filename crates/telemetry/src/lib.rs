@@ -11,6 +11,8 @@ mod otel;
 mod otel;
 mod text;
 mod trace;
+#[cfg(test)]
+mod written;
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -33,6 +35,8 @@ use crate::text::TextLines;
 
 /// The SDK of MCP. What it says on other levels than that of errors repeats whole messages, with all that callers send.
 const SDK: &str = "rmcp";
+/// Its part to which a client that has gone before its answer is an error.
+const SDK_SERVICE: &str = "rmcp::service";
 
 /// Why telemetry can't be set up as it is configured.
 #[derive(Debug, thiserror::Error)]
@@ -108,11 +112,15 @@ pub fn is_json(log: &LogSettings) -> bool {
 }
 
 fn targets(filter: &LogFilter) -> Targets {
-    let cap = |target: &str| if target.starts_with(SDK) { LevelFilter::ERROR } else { LevelFilter::TRACE };
+    let cap = |target: &str| match target {
+        _ if target.starts_with(SDK_SERVICE) => LevelFilter::OFF,
+        _ if target.starts_with(SDK) => LevelFilter::ERROR,
+        _ => LevelFilter::TRACE,
+    };
     let named = filter.targets.iter().map(|(target, level)| (target.as_str(), (*level).min(cap(target))));
     let asked = Targets::new().with_default(filter.default).with_targets(named);
     let sdk = if asked.would_enable(SDK, &Level::ERROR) { LevelFilter::ERROR } else { LevelFilter::OFF };
-    asked.with_target(SDK, sdk)
+    asked.with_target(SDK, sdk).with_target(SDK_SERVICE, LevelFilter::OFF)
 }
 
 /// `duration` as lines have it: in milliseconds, exact to the microsecond.
@@ -132,12 +140,15 @@ mod tests {
     }
 
     #[test]
-    fn the_sdk_of_mcp_is_heard_of_errors_alone() {
+    fn the_sdk_of_mcp_is_heard_of_errors_alone_and_not_of_clients_that_have_gone() {
         let trace = LevelFilter::TRACE;
         for asked in [asked(trace, &[]), asked(LevelFilter::OFF, &[("rmcp", trace), ("rmcp::service", trace)])] {
-            for target in ["rmcp", "rmcp::service", "rmcp::transport::io"] {
+            for target in ["rmcp", "rmcp::transport", "rmcp::transport::io"] {
                 assert!(asked.would_enable(target, &Level::ERROR), "{target}");
                 assert!(!asked.would_enable(target, &Level::WARN), "{target}");
+            }
+            for target in ["rmcp::service", "rmcp::service::server"] {
+                assert!(!asked.would_enable(target, &Level::ERROR), "{target}");
             }
         }
         assert!(asked(trace, &[]).would_enable("gateway_mcp", &Level::TRACE));

@@ -15,7 +15,7 @@ pub(crate) struct TextLines(Format);
 impl TextLines {
     /// With colours, or without.
     pub(crate) fn new(colours: bool) -> Self {
-        Self(Format::default().with_target(false).with_ansi(colours))
+        Self(Format::default().with_ansi(colours))
     }
 }
 
@@ -28,7 +28,7 @@ where
         let mut line = String::new();
         self.0.format_event(context, Writer::new(&mut line), event)?;
         line.truncate(line.trim_end_matches('\n').len());
-        LogContext::fields(|name, value| {
+        LogContext::fields(event, |name, value| {
             line.push_str(&format!(" {name}={value:?}"));
         });
         writeln!(writer, "{line}")
@@ -41,7 +41,7 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
-    use crate::json::tests::Written;
+    use crate::written::Written;
 
     fn text(tell: impl FnOnce()) -> String {
         let written = Written::default();
@@ -56,15 +56,15 @@ mod tests {
     fn a_line_ends_with_the_fields_of_its_request() {
         let lines = text(|| {
             let context = LogContext::new(String::from("c"), TraceParent::new(7, 8, 1));
-            context.within(|| tracing::info!(status = 202, "request"));
+            context.within(|| tracing::info!(target: "a", status = 202, "request"));
             tracing::warn!("two\nlines\n");
         });
         let (first, second) = lines.split_once('\n').expect("lines");
         let trace = "00000000000000000000000000000007";
         assert!(
-            first.ends_with(&format!(" INFO request status=202 correlationId=\"c\" traceId=\"{trace}\"")),
+            first.ends_with(&format!(" INFO a: request status=202 correlationId=\"c\" traceId=\"{trace}\"")),
             "{lines}"
         );
-        assert!(second.contains(" WARN two") && !second.contains("correlationId"), "{lines}");
+        assert!(second.contains(" two") && !second.contains("correlationId"), "{lines}");
     }
 }

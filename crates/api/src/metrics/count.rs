@@ -56,6 +56,7 @@ impl Arrival {
             job: job.id,
             workflow_id: job.workflow_id.clone(),
             correlation_id: job.correlation_id.clone(),
+            trace: job.options.trace_parent,
             from: None,
             to: JobStatus::Queued,
             attempt: 0,

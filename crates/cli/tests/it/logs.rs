@@ -260,7 +260,7 @@ async fn lines_for_eyes_name_their_request_too() {
     let request = client.get(format!("{url}/nowhere")).header("x-request-id", "by-eye");
     assert_eq!(request.send().await.expect("an answer").status(), 404);
     let is_it = |line: &str| {
-        let about = line.contains(" INFO request ") && line.contains(" status=404 ");
+        let about = line.contains(" INFO gateway_request: request ") && line.contains(" status=404 ");
         (about && line.ends_with(" correlationId=\"by-eye\"")).then_some(())
     };
     gateway.err.find("the line of the request", is_it);
