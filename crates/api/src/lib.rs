@@ -33,3 +33,4 @@ pub use health::HealthServer;
 pub use openapi::openapi;
 pub use server::{BindError, Server, ServerHandle};
 pub use state::{ApiState, Parts};
+pub use tls::check_tls;

@@ -7,6 +7,14 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+/// Whether the API can be served with the files in `settings`.
+///
+/// # Errors
+/// Which of them can't be used, and why.
+pub fn check_tls(settings: &TlsSettings) -> io::Result<()> {
+    configuration(settings).map(drop)
+}
+
 /// What TLS needs, read from the files in `settings`.
 pub(crate) fn configuration(settings: &TlsSettings) -> io::Result<ServerConfig> {
     let wrong = |variable: &str, reason: String| io::Error::other(format!("{variable} can't be used: {reason}"));

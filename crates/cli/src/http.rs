@@ -1,10 +1,12 @@
 //! Talks to a running gateway, as any client would.
 
+use std::error::Error;
 use std::net::Ipv6Addr;
 use std::path::Path;
 use std::time::Duration;
 
 use gateway_config::Settings;
+use gateway_core::chain;
 use reqwest::header::{LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode};
@@ -143,6 +145,12 @@ impl Remote {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        if error.is_connect() && self.base.starts_with("https://") && is_tls_trouble(error) {
+            let message = format!("what listens at {} can't be trusted: {}", self.base, innermost(error));
+            let advice = "SSL_CERT_FILE=/path/to/authority.pem names the authority of its certificate; HOST must be a name \
+                          that stands in it";
+            return Failure::failed(message).adding(advice);
+        }
         let cause = if error.is_connect() { "is it running? (comfyui-gateway run)" } else { "it broke off" };
         let failure = Failure::unreachable(format!("the gateway at {} can't be reached: {cause}", self.base));
         match &self.holder {
@@ -163,6 +171,17 @@ impl Remote {
                       --gateway URL";
         Failure::failed(message).adding(advice)
     }
+}
+
+/// Whether TLS is what fails with this error, or with what caused it.
+pub(crate) fn is_tls_trouble(error: &(dyn Error + 'static)) -> bool {
+    let text = chain(error).to_string().to_ascii_lowercase();
+    ["tls", "certificate", "corrupt message", "handshake"].iter().any(|word| text.contains(word))
+}
+
+/// What all began with.
+fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    std::iter::successors(Some(error), |&error| error.source()).last().unwrap_or(error)
 }
 
 /// What `Retry-After` says of an answer that there were too many requests.

@@ -24,6 +24,8 @@ pub struct LogSettings {
     pub filter: LogFilter,
     /// How lines look.
     pub format: LogFormat,
+    /// Whether it was said which lines are written.
+    pub configured: bool,
 }
 
 /// Which lines are written: those of a level, and for some targets those of another.

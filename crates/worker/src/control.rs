@@ -11,6 +11,9 @@ use crate::context::Context;
 /// Between two looks at what operators want.
 const LOOK: Duration = Duration::from_secs(5);
 
+const PAUSED: &str = "the queue is paused: no further job is taken";
+const RESUMED: &str = "the queue goes on";
+
 /// Obeys until the worker ends.
 pub(crate) async fn run(context: Arc<Context>) {
     let mut controls = context.parts.broker.controls();
@@ -37,7 +40,7 @@ pub(crate) async fn look(context: &Context) {
         Ok(paused) => {
             let changed = context.paused.send_if_modified(|known| std::mem::replace(known, paused) != paused);
             if changed {
-                tracing::info!(paused, "the queue");
+                tracing::info!(paused, "{}", if paused { PAUSED } else { RESUMED });
             }
         }
         Err(error) => tracing::debug!(%error, "whether the queue is paused is not known"),

@@ -19,14 +19,22 @@ pub(crate) async fn run(setting: &Setting<'_>, args: AddWorkflow) -> Result<(), 
     let settings = setting.load(&Overrides::default())?;
     let new = read(&args)?;
     let id = new.id.clone();
+    let inputs = to_give(&new.input_schema);
     let (version, through): (i64, &str) = match Place::open(&settings, args.gateway.as_deref()).await? {
         Place::Database(database) => (store(&database, new, args.replace).await?.into(), "the database"),
         Place::Gateway(remote) => (send(&remote, &new, &args).await?, "the running gateway"),
     };
     setting.output.say(format!("registered {id} version {version} (through {through})"));
-    setting.output.say(format!("try it: comfyui-gateway submit {id} --wait"));
+    setting.output.say(format!("try it: comfyui-gateway submit {id}{inputs} --wait"));
     setting.output.json(&json!({"id": id, "version": version}));
     Ok(())
+}
+
+/// What a job must give, as arguments of `submit` whose values are still to be written.
+fn to_give(schema: &Value) -> String {
+    let names = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let default = |name: &str| schema.get("properties")?.get(name)?.get("default");
+    names.filter(|name| default(name).is_none()).map(|name| format!(" {name}=…")).collect()
 }
 
 fn read(args: &AddWorkflow) -> Result<NewWorkflow, Failure> {

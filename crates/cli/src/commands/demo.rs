@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use comfyui_sim::{PreviewMethod, SimConfig, Simulator, Switches};
-use gateway_config::{DatabaseTarget, LogFilter, LogFormat, LogSettings, Overrides, Settings, StorageBackend};
+use gateway_config::{DatabaseTarget, LogFilter, LogSettings, Overrides, Settings, StorageBackend};
 use gateway_db::Database;
 use gateway_storage::Storage;
 use reqwest::Method;
@@ -27,12 +27,21 @@ const WORKFLOW: &str = "sdxl_realism_v1";
 
 /// Starts a gateway (and where no ComfyUI is configured a simulated one), makes a picture, keeps serving.
 pub(crate) async fn run(setting: &Setting<'_>, args: Demo) -> Result<(), Failure> {
+    let settings = setting.load(&Overrides::default().with("PORT", args.port))?;
+    let telemetry = gateway_telemetry::init(&log(&settings), settings.traces.as_ref()).map_err(Failure::usage)?;
+    let ended = serve(setting, args, settings).await;
+    telemetry.flush().await;
+    ended
+}
+
+/// Its own words are what a person reads here: of the log they see what they ask for, else what is wrong.
+fn log(settings: &Settings) -> LogSettings {
+    let asked = settings.log.clone();
+    if asked.configured { asked } else { LogSettings { filter: LogFilter::all(LevelFilter::WARN), ..asked } }
+}
+
+async fn serve(setting: &Setting<'_>, args: Demo, mut settings: Settings) -> Result<(), Failure> {
     let output = setting.output;
-    let overrides = Overrides::default().with("PORT", args.port);
-    let mut settings = setting.load(&overrides)?;
-    // Its own words are what a person reads here; the log has the rest.
-    let log = LogSettings { filter: LogFilter::all(LevelFilter::WARN), format: LogFormat::Auto };
-    let _without_traces = gateway_telemetry::init(&log, None).map_err(Failure::failed)?;
     let simulator = if settings.comfyui.configured { None } else { Some(simulate().await?) };
     if let Some(simulator) = &simulator {
         let backend = Overrides::default().with("PORT", args.port).with("COMFYUI_URL", Some(simulator.url()));
@@ -58,7 +67,7 @@ pub(crate) async fn run(setting: &Setting<'_>, args: Demo) -> Result<(), Failure
         let database = gateway.database().shown();
         output.note(format!("note: there are keys in {database} or the settings: set GATEWAY_API_KEY to one of them"));
     }
-    let made = make_picture(&remote, &gateway, &args.prompt, output).await;
+    let made = make_picture(&remote, &gateway, &args.prompt, simulator.is_some(), output).await;
     if args.once {
         stop(gateway, simulator).await;
         return made;
@@ -97,9 +106,16 @@ fn say_which(output: Output, settings: &Settings, simulated: bool) {
     }
 }
 
-async fn make_picture(remote: &Remote, gateway: &Gateway, prompt: &str, output: Output) -> Result<(), Failure> {
+/// `own`: the simulator is the demo's own, and was told of.
+async fn make_picture(
+    remote: &Remote,
+    gateway: &Gateway,
+    prompt: &str,
+    own: bool,
+    output: Output,
+) -> Result<(), Failure> {
     let health = wait_for_comfyui(remote, output).await?;
-    if is_simulator(&health) {
+    if !own && is_simulator(&health) {
         output.say("note      what answers there is a simulated ComfyUI, too: its pictures only show prompt and seed");
     }
     let mut inputs = json!({"prompt": prompt, "seed": 42});

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::cli::Setting;
 use crate::exit::Failure;
-use crate::http::Remote;
+use crate::http::{Remote, is_tls_trouble};
 
 /// Looks at ComfyUI and at the gateway; fails where ComfyUI can't be used.
 pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
@@ -27,7 +27,10 @@ pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
         Some(version) => format!("gateway   up, version {version}"),
         None => {
             let url = gateway.get("url").and_then(Value::as_str).unwrap_or_default();
-            format!("gateway   not running at {url} (start it with `comfyui-gateway run`)")
+            match gateway.get("problem").and_then(Value::as_str) {
+                Some(problem) => format!("gateway   {problem}"),
+                None => format!("gateway   not running at {url} (start it with `comfyui-gateway run`)"),
+            }
         }
     });
     setting.output.say(format!("database  {}", settings.database.shown()));
@@ -38,7 +41,11 @@ pub(crate) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
 
 async fn gateway(settings: &Settings) -> Result<Value, Failure> {
     let remote = Remote::local(settings)?;
-    Ok(remote.get("/health").await.unwrap_or_else(|_down| json!({"ok": false, "url": remote.base()})))
+    Ok(match remote.get("/health").await {
+        Ok(health) => health,
+        Err(failure) if failure.is_unreachable() => json!({"ok": false, "url": remote.base()}),
+        Err(failure) => json!({"ok": false, "url": remote.base(), "problem": failure.to_string()}),
+    })
 }
 
 /// How a server is reached.
@@ -103,7 +110,7 @@ pub(super) fn likely_cause(error: &CallError, url: &str) -> &'static str {
         CallError::Unreachable { .. } if text.contains("dns error") || text.contains("lookup") => {
             "there is no host of that name: check its spelling, DNS, or the name of the service in the compose network"
         }
-        CallError::Unreachable { .. } if url.starts_with("https") && is_tls_trouble(&text) => {
+        CallError::Unreachable { .. } if url.starts_with("https") && is_tls_trouble(error) => {
             "that port does not speak TLS, or its certificate is not trusted: use http://, or a certificate of a known \
              authority"
         }
@@ -127,8 +134,4 @@ pub(super) fn likely_cause(error: &CallError, url: &str) -> &'static str {
         CallError::Status { .. } | CallError::Malformed { .. } => "another program answers on that port",
         _ => "see ComfyUI's own log",
     }
-}
-
-fn is_tls_trouble(text: &str) -> bool {
-    ["tls", "certificate", "corrupt message", "handshake"].iter().any(|word| text.contains(word))
 }

@@ -23,7 +23,7 @@ pub(crate) async fn run(setting: &Setting<'_>, args: RunArgs) -> Result<(), Fail
     tracing::info!(
         url = gateway.url(),
         address = %gateway.address(),
-        backends = if works { backends.join(", ") } else { String::from("that of the workers") },
+        backends = works.then(|| backends.join(", ")),
         queue = queue.as_deref().unwrap_or("in this process"),
         database = gateway.database().shown(),
         version = env!("CARGO_PKG_VERSION"),

@@ -13,7 +13,7 @@ use crate::exit::Failure;
 
 /// Listens until it is told to stop.
 pub(crate) async fn run(setting: &Setting<'_>, args: Sim) -> Result<(), Failure> {
-    let log = LogSettings { filter: LogFilter::all(LevelFilter::INFO), format: LogFormat::Auto };
+    let log = LogSettings { filter: LogFilter::all(LevelFilter::INFO), format: LogFormat::Auto, configured: false };
     let _without_traces = gateway_telemetry::init(&log, None).map_err(Failure::failed)?;
     let config = SimConfig {
         listen: SocketAddr::new(args.host, args.port),

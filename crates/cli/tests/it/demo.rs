@@ -31,6 +31,19 @@ fn without_comfyui_url_the_demo_says_that_it_is_simulated_and_makes_a_picture() 
 }
 
 #[test]
+fn a_demo_writes_the_lines_that_it_is_asked_for() {
+    let mut place = Place::new();
+    for (level, written) in [(None, false), (Some("warn"), false), (Some("info"), true)] {
+        if let Some(level) = level {
+            place.set("LOG_LEVEL", level);
+        }
+        place.set("LOG_FORMAT", "json");
+        let demo = place.run(&["demo", "--once", "--port", "0"]).expect(0);
+        assert_eq!(demo.err.contains("\"target\":\"gateway_job\""), written, "{level:?}: {}", demo.err);
+    }
+}
+
+#[test]
 fn where_keys_are_asked_for_what_the_demo_says_to_try_shows_one() {
     let mut place = Place::new();
     place.set("API_KEYS", "administrator-0123456789:admin:ops");

@@ -47,7 +47,15 @@ impl Scene {
     }
 
     async fn send(&self, method: Method, path: &str, id: &str, body: Option<&Value>) -> Value {
+        self.send_in(None, method, path, id, body).await
+    }
+
+    /// The same as part of a trace.
+    async fn send_in(&self, trace: Option<&str>, method: Method, path: &str, id: &str, body: Option<&Value>) -> Value {
         let mut request = self.client.request(method, format!("{}{path}", self.base)).header("x-request-id", id);
+        if let Some(trace) = trace {
+            request = request.header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
+        }
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -228,6 +236,26 @@ fn where_it_is_asked_for_lines_are_text() {
     });
     until(|| String::from("it answers"), || std::net::TcpStream::connect(url.trim_start_matches("http://")).ok());
     assert!(gateway.err.text().lines().all(|line| serde_json::from_str::<Value>(line).is_err()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_a_job_is_told_under_the_request_that_made_it_and_not_under_the_one_that_changed_it() {
+    let (mut place, _comfyui) = Place::with_comfyui(&[]);
+    let scene = Scene::start(&mut place);
+    scene.send(Method::POST, "/queue/pause", "paused", Some(&json!({}))).await;
+    let [made, canceled] = ["4bf92f3577b34da6a3ce929d0e0e4736", "0af7651916cd43dd8448eb211c80319c"];
+    let answer = scene.send_in(Some(made), Method::POST, "/jobs", "made", Some(&icon(json!({})))).await;
+    let job = answer["jobId"].as_str().expect("an id");
+    scene.send_in(Some(canceled), Method::POST, &format!("/jobs/{job}/cancel"), "canceled", Some(&json!({}))).await;
+    let lines = scene.stop();
+    let told = with(&lines, &[("target", "gateway_job"), ("jobId", job)]);
+    let told: Vec<_> = told.iter().map(|line| (&line["to"], &line["correlationId"], &line["traceId"])).collect();
+    let (queued, ended, made_by, made) = (json!("queued"), json!("canceled"), json!("made"), json!(made));
+    assert_eq!(told, [(&queued, &made_by, &made), (&ended, &made_by, &made)]);
+    let [line] = with(&lines, &[("to", "canceled"), ("jobId", job)])[..] else { panic!() };
+    assert!(line["durationMs"].as_i64().is_some_and(|waited| waited >= 0), "{line}");
+    let [request] = with(&lines, &[("target", "gateway_request"), ("correlationId", "canceled")])[..] else { panic!() };
+    assert_eq!(request["traceId"], canceled);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -42,8 +42,8 @@ async fn front(behind: SocketAddr) -> (SocketAddr, String) {
 
 #[test]
 fn a_gateway_that_serves_over_tls_says_https_and_commands_reach_it_there() {
-    let names = ["127.0.0.1", "localhost"].map(String::from);
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).expect("a certificate");
+    let names = || ["127.0.0.1", "localhost"].map(String::from);
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names()).expect("a certificate");
     let mut place = Place::new();
     place.write("gateway.pem", &cert.pem());
     place.write("gateway.key", &signing_key.serialize_pem());
@@ -56,6 +56,25 @@ fn a_gateway_that_serves_over_tls_says_https_and_commands_reach_it_there() {
     assert!(url.starts_with("https://127.0.0.1:"), "{url}");
     place.run(&["list-workflows"]).expect(0);
     place.run(&["keys", "list", "--gateway", &url]).expect(0);
+
+    place.write("nobody.pem", "");
+    place.set("SSL_CERT_FILE", "nobody.pem");
+    place.run(&["keys", "list", "--gateway", &url]).expect(1).says(&["can't be trusted", "SSL_CERT_FILE="]);
+    let health = place.run(&["health"]);
+    assert!(health.out.contains("can't be trusted") && !health.out.contains("gateway   not running"), "{}", health.out);
+    let told = place.run(&["doctor"]);
+    assert!(told.out.contains("can't be trusted") && !told.out.contains("none serves"), "{}", told.out);
+
+    place.set("TLS_CERT", "gateway.key");
+    place.set("TLS_KEY", "gateway.pem");
+    let told = place.run(&["doctor"]);
+    assert!(told.out.contains("gateway.key holds no certificate: the API does not start"), "{}", told.out);
+    let CertifiedKey { signing_key, .. } = generate_simple_self_signed(names()).expect("a certificate");
+    place.write("other.key", &signing_key.serialize_pem());
+    place.set("TLS_CERT", "gateway.pem");
+    place.set("TLS_KEY", "other.key");
+    let told = place.run(&["doctor"]);
+    assert!(told.out.contains("TLS_CERT and TLS_KEY can't be used: "), "{}", told.out);
 }
 
 #[tokio::test(flavor = "multi_thread")]

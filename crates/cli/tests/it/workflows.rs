@@ -28,6 +28,7 @@ fn without_a_gateway_workflows_go_straight_into_the_database() {
         ["add-workflow", "plane.json", "--schema", "schema.json", "--name", "Plane", "--description", "Flat."];
     let added = place.run(&arguments).expect(0).out;
     assert!(added.contains("registered plane version 1 (through the database)"), "{added}");
+    assert!(added.contains("try it: comfyui-gateway submit plane --wait"), "{added}");
     place.run(&arguments).expect(1).says(&["the workflow plane exists already", "--replace"]);
     let replaced = place.run(&[&["--json"][..], &arguments, &["--replace"]].concat()).expect(0);
     assert_eq!(replaced.json(), json!({"id": "plane", "version": 2}));
@@ -38,6 +39,9 @@ fn without_a_gateway_workflows_go_straight_into_the_database() {
         ["id", "name", "description", "version"].map(|name| items[0][name].clone()),
         [json!("plane"), json!("Plane"), json!("Flat."), json!(2)]
     );
+    place.write("tinted.json", &GRAPH.replace("\"color\": 0", "\"color\": \"{{color}}\""));
+    let added = place.run(&["add-workflow", "tinted.json"]).expect(0).out;
+    assert!(added.contains("try it: comfyui-gateway submit tinted color=… --wait"), "{added}");
     let text = place.run(&["list-workflows"]).expect(0).out;
     assert!(text.contains("plane") && text.contains("v2") && text.contains("Plane - Flat."), "{text}");
 }

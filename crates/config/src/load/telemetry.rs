@@ -23,6 +23,7 @@ pub(super) fn log(reader: &mut Reader<'_>) -> LogSettings {
     LogSettings {
         filter: filter.unwrap_or(LogFilter::all(tracing::level_filters::LevelFilter::INFO)),
         format: format.unwrap_or(LogFormat::Auto),
+        configured: reader.is_set("LOG_LEVEL"),
     }
 }
 

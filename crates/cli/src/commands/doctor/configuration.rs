@@ -120,9 +120,10 @@ fn origins(settings: &Settings, asks: Option<bool>) -> Option<Finding> {
 fn way_in(settings: &Settings, asks: Option<bool>) -> Option<Finding> {
     let access = &settings.access;
     if let Some(tls) = &access.tls {
-        let unread = [&tls.certificate, &tls.key].into_iter().find(|path| std::fs::File::open(path).is_err())?;
-        let seen = format!("{} can't be read (TLS_CERT, TLS_KEY): the API does not start", unread.display());
-        return Some(Finding::error(AREA, seen, "correct the path, or let the user of the gateway read the file"));
+        let error = gateway_api::check_tls(tls).err()?;
+        let remedy = "TLS_CERT is the certificate with its chain and TLS_KEY the key of it, both PEM, where the user of \
+                      the gateway can read them";
+        return Some(Finding::error(AREA, format!("{error}: the API does not start"), remedy));
     }
     if is_local(&settings.http.host) || !access.proxies.is_empty() || asks != Some(true) {
         return None;
@@ -228,7 +229,7 @@ mod tests {
             ("CORS_ORIGINS=*", Some(false), "without a key"),
             ("CORS_ORIGINS=*", Some(true), "with a key"),
             ("GATEWAY_ENV=production", Some(true), "neither TLS_CERT nor TRUSTED_PROXIES"),
-            ("TLS_CERT=gone.pem\nTLS_KEY=gone.pem", Some(true), "gone.pem can't be read"),
+            ("TLS_CERT=gone.pem\nTLS_KEY=gone.pem", Some(true), "TLS_CERT can't be used: gone.pem: "),
             ("ALLOW_RAW_WORKFLOWS=true", Some(false), "ALLOW_RAW_WORKFLOWS"),
             ("COMFYUI_URL=http://a:1,http://b:1,http://a:1", None, "names http://a:1 twice"),
             ("COMFY_URL=http://a:1", None, "unknown names in .env are ignored: COMFY_URL"),

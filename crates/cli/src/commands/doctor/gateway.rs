@@ -46,5 +46,40 @@ fn serving(health: &Value, base: &str) -> Vec<Finding> {
         let seen = "the queue is paused: jobs are accepted, and wait";
         findings.push(Finding::warning(AREA, seen, "POST /queue/resume"));
     }
+    findings.extend(drained(health));
     findings
+}
+
+/// Workers that take no more jobs: somebody asked that of them, and may have forgotten it.
+fn drained(health: &Value) -> Option<Finding> {
+    let workers = health.get("workers").and_then(Value::as_array)?;
+    let drains = |worker: &&Value| worker.get("state").and_then(Value::as_str) == Some("draining");
+    let ids: Vec<&str> = workers.iter().filter(drains).filter_map(|worker| worker.get("id")?.as_str()).collect();
+    if ids.is_empty() {
+        return None;
+    }
+    let all = if ids.len() == workers.len() { "no worker takes jobs" } else { "not every worker takes jobs" };
+    let seen = format!("{all}: POST /workers/{{id}}/drain was asked of {}", ids.join(", "));
+    Some(Finding::warning(AREA, seen, "restart that process: it takes jobs again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::commands::doctor::finding::Report;
+
+    #[test]
+    fn a_gateway_that_takes_no_jobs_is_told_of() {
+        let health = |states: &[&str]| {
+            let workers: Vec<Value> =
+                states.iter().map(|state| json!({"id": format!("w-{state}"), "state": state})).collect();
+            json!({"version": VERSION, "queue": {"paused": false}, "workers": workers})
+        };
+        let told = |states: &[&str]| Report::new(serving(&health(states), "http://h"), false).text(false);
+        assert!(told(&["draining"]).contains("no worker takes jobs: POST /workers/{id}/drain was asked of w-draining"));
+        assert!(told(&["draining", "running"]).contains("not every worker takes jobs"));
+        assert!(!told(&["running", "paused"]).contains("drain"));
+    }
 }
