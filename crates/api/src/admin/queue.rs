@@ -36,7 +36,7 @@ pub(crate) async fn resume_queue(
 async fn set_paused(state: &ApiState, actor: &Actor, paused: bool) -> Result<Json<Value>, ApiError> {
     state.parts.database.set_queue_paused(paused).await?;
     if let Err(error) = state.parts.broker.control(Control::Pause).await {
-        tracing::warn!(%error, "workers learn of a paused queue at their next look");
+        tracing::warn!(%error, "workers learn at their next look whether the queue is paused");
     }
     actor.note(state, if paused { "queue.pause" } else { "queue.resume" }, "queue").await;
     Ok(Json(json!({"paused": paused})))
