@@ -6,7 +6,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use gateway_config::Settings;
-use gateway_core::chain;
 use reqwest::header::{LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode};
@@ -19,6 +18,10 @@ use crate::exit::Failure;
 
 /// What the answer's own advice means for a command.
 const KEY_ADVICE: &str = "commands show the key that GATEWAY_API_KEY has";
+
+/// What to do about a certificate.
+const TRUST_ADVICE: &str = "SSL_CERT_FILE=/path/to/authority.pem names the authority of its certificate, in \
+                                      which HOST must stand; what speaks no TLS is reached with http://";
 
 /// A gateway at a URL.
 #[derive(Debug, Clone)]
@@ -147,9 +150,7 @@ impl Remote {
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         if error.is_connect() && self.base.starts_with("https://") && is_tls_trouble(error) {
             let message = format!("what listens at {} can't be trusted: {}", self.base, innermost(error));
-            let advice = "SSL_CERT_FILE=/path/to/authority.pem names the authority of its certificate; HOST must be a name \
-                          that stands in it";
-            return Failure::failed(message).adding(advice);
+            return Failure::failed(message).adding(TRUST_ADVICE);
         }
         let cause = if error.is_connect() { "is it running? (comfyui-gateway run)" } else { "it broke off" };
         let failure = Failure::unreachable(format!("the gateway at {} can't be reached: {cause}", self.base));
@@ -173,9 +174,9 @@ impl Remote {
     }
 }
 
-/// Whether TLS is what fails with this error, or with what caused it.
+/// Whether TLS is what began it all. What is told around that may name a host, and hosts have any name.
 pub(crate) fn is_tls_trouble(error: &(dyn Error + 'static)) -> bool {
-    let text = chain(error).to_string().to_ascii_lowercase();
+    let text = innermost(error).to_string().to_ascii_lowercase();
     ["tls", "certificate", "corrupt message", "handshake"].iter().any(|word| text.contains(word))
 }
 

@@ -220,10 +220,10 @@ visit!(SpanFields);
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-    use tracing_subscriber::layer::SubscriberExt as _;
-
     use gateway_core::TraceParent;
+    use serde_json::{Value, json};
+    use tracing::Instrument as _;
+    use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
     use crate::context::carried;
@@ -296,8 +296,10 @@ mod tests {
             spawned.await.unwrap();
             tokio::spawn(async { tracing::info!("spawned") }).await.unwrap();
         };
-        context.around(work).await;
+        context.clone().around(work).await;
         tokio::spawn(carried(async { tracing::info!("outside") })).await.unwrap();
+        let of_a_library = async { tokio::spawn(carried(async { tracing::info!("by a span") })).await.unwrap() };
+        of_a_library.instrument(context.span()).await;
 
         let lines: Vec<Value> = written.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let told = |line: &Value| {
@@ -311,7 +313,8 @@ mod tests {
                 ["carried", "c", &trace],
                 ["of another", "another", ""],
                 ["spawned", "", ""],
-                ["outside", "", ""]
+                ["outside", "", ""],
+                ["by a span", "c", &trace]
             ]
         );
     }

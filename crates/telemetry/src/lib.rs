@@ -152,7 +152,7 @@ mod tests {
             }
         }
         assert!(asked(trace, &[]).would_enable("gateway_mcp", &Level::TRACE));
-        assert!(!asked(LevelFilter::OFF, &[]).would_enable("rmcp::service", &Level::ERROR));
-        assert!(!asked(trace, &[("rmcp", LevelFilter::OFF)]).would_enable("rmcp::service", &Level::ERROR));
+        assert!(!asked(LevelFilter::OFF, &[]).would_enable("rmcp::transport", &Level::ERROR));
+        assert!(!asked(trace, &[("rmcp", LevelFilter::OFF)]).would_enable("rmcp::transport", &Level::ERROR));
     }
 }

@@ -21,7 +21,7 @@ pub(super) async fn look(settings: &Settings) -> Vec<Finding> {
         Ok(Ok(health)) => serving(&health, base),
         Ok(Err(failure)) if failure.is_unreachable() => vec![Finding::note(AREA, format!("none serves at {base}"))],
         Ok(Err(failure)) => {
-            let remedy = "stop that program, or choose another PORT; a gateway that asks for a key: GATEWAY_API_KEY";
+            let remedy = "what is said there; a program that is no gateway is stopped, or PORT is another";
             vec![Finding::warning(AREA, format!("at {base}: {failure}"), remedy)]
         }
         Err(_elapsed) => {
